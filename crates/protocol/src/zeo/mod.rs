@@ -1,0 +1,1 @@
+//! What the two encodings of ZEO's protocol share: the method table and the shapes of results.
