@@ -1,1 +1,21 @@
-//! To be filled.
+//! The core: what a server stores, how it commits and how it reads, without any protocol or
+//! network.
+//!
+//! [`Storage`] and [`Transaction`] are what a session may ask, [`Mailbox`] is how it hears what
+//! comes later, [`open()`] turns a storage URL into a storage.
+//!
+//! **Never**: a look into the data (they are opaque bytes), garbage collection, a blocked
+//! session, an acknowledged transaction that is lost.
+//!
+//! Start reading at [`api`], then `commit` for the commit path and `log` for what is on disk.
+
+pub mod api;
+pub mod disk;
+pub mod mailbox;
+pub mod open;
+
+pub use api::{Extent, Found, LockState, Meta, Storage, Transaction, Which};
+pub use mailbox::{
+    Completion, Event, Invalidation, Mailbox, Overflowed, ReplyTo, Ticket, Vote, Wake,
+};
+pub use open::{Clock, CommitLocks, Kind, Location, OpenError, Options, Sync, SystemClock, open};

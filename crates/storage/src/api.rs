@@ -1,0 +1,144 @@
+//! The seam between sessions and storages.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::{Failure, Oid, Tid};
+
+use crate::mailbox::{Mailbox, ReplyTo};
+
+/// What a session may ask of a storage.
+///
+/// Nothing here blocks. What can wait (a vote behind a lock, a finish behind a sync, a read that
+/// misses memory) returns at once and its answer arrives in the caller's [`Mailbox`] as a
+/// [`crate::Completion`], in an order that a connection can pass on as it is: see
+/// [`Self::subscribe`]. All methods may be called from any thread.
+pub trait Storage: Send + Sync {
+    /// For people: what is stored where.
+    fn name(&self) -> String;
+
+    /// Number of objects and bytes taken.
+    fn extent(&self) -> Extent;
+
+    /// Appends the bytes of a revision to `data`, if they are in memory.
+    fn load(&self, oid: Oid, which: Which, data: &mut Vec<u8>) -> Result<Found, Failure>;
+
+    /// For a load that answered [`Found::Later`]: the answer comes as
+    /// [`crate::Completion::Loaded`].
+    fn load_later(&self, oid: Oid, which: Which, reply: ReplyTo);
+
+    /// The tid of the revision after `tid`; `None` if `tid` is current.
+    fn end_tid(&self, oid: Oid, tid: Tid) -> Option<Tid>;
+
+    /// The tid of the current revision; fails for what is unknown or deleted.
+    fn current_tid(&self, oid: Oid) -> Result<Tid, Failure>;
+
+    /// Up to `count` oids, at least one, ascending, never given out before. `None`: they come as
+    /// [`crate::Completion::Oids`].
+    fn new_oids(&self, count: u32, reply: ReplyTo) -> Option<Vec<Oid>>;
+
+    /// Starts a transaction. It holds nothing until it votes.
+    fn begin(&self, meta: Meta) -> Box<dyn Transaction>;
+
+    /// Reads the last tid and joins the recipients of invalidations in one step.
+    ///
+    /// From then on the mailbox gets an invalidation for each transaction, in tid order; for its
+    /// own transactions it gets the completion of `finish` in that place. When an event is in the
+    /// mailbox, the transaction is durable and visible to every load.
+    fn subscribe(&self, mailbox: &Arc<Mailbox>) -> Tid;
+
+    /// Ends [`Self::subscribe`].
+    fn unsubscribe(&self, mailbox: &Arc<Mailbox>);
+
+    /// The oids changed after `since` and up to `until`, each once; `None` if that is not known.
+    fn invalidations(&self, since: Tid, until: Tid) -> Option<Vec<Oid>>;
+
+    /// State of the commit locks.
+    fn lock_state(&self) -> LockState;
+
+    /// Finishes what is queued, writes what makes the next start fast, and stops. Called once,
+    /// when no session is left; later calls of anything that writes fail.
+    fn close(&self);
+}
+
+/// A transaction between begin and finish or abort. Dropping it aborts it, unless its finish was
+/// asked.
+pub trait Transaction: Send {
+    /// Writes a revision of `oid` on top of revision `serial`; a later store replaces it.
+    fn store(&mut self, oid: Oid, serial: Tid, data: Bytes) -> Result<(), Failure>;
+
+    /// Deletes `oid`, whose current revision must be `serial`.
+    fn delete(&mut self, oid: Oid, serial: Tid) -> Result<(), Failure>;
+
+    /// Asks that `serial` be the current revision of `oid` at the vote and until the finish.
+    fn check_current_serial(&mut self, oid: Oid, serial: Tid) -> Result<(), Failure>;
+
+    /// Writes a revision without any check; `None`: creation undone.
+    fn restore(&mut self, oid: Oid, data: Option<Bytes>) -> Result<(), Failure>;
+
+    /// Takes the locks and checks the serials: [`crate::Completion::Voted`]. After conflicts
+    /// nothing is locked, and the transaction may be changed and vote again; after a failure it
+    /// can only be aborted.
+    fn vote(&mut self, reply: ReplyTo) -> Result<(), Failure>;
+
+    /// Commits: [`crate::Completion::Finished`].
+    fn finish(&mut self, reply: ReplyTo) -> Result<(), Failure>;
+}
+
+/// Which revision of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The newest one with a tid below this.
+    Before(Tid),
+    /// The one with exactly this tid.
+    Serial(Tid),
+}
+
+/// What a load finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The bytes were appended.
+    Revision {
+        /// The revision's tid.
+        tid: Tid,
+        /// The next revision's tid.
+        end: Option<Tid>,
+    },
+    /// The object's first revision is not below the bound.
+    Younger,
+    /// The bytes are not in memory: ask [`Storage::load_later`].
+    Later,
+}
+
+/// Number of objects and bytes taken by a storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Objects that exist or did.
+    pub objects: u64,
+    /// Bytes of the log.
+    pub bytes: u64,
+}
+
+/// What a transaction says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// Who.
+    pub user: Bytes,
+    /// What.
+    pub description: Bytes,
+    /// More, as a MessagePack map; empty for none.
+    pub extension: Bytes,
+    /// A copied transaction's tid; `None`: chosen at finish.
+    pub tid: Option<Tid>,
+    /// ZODB's status character; `b' '` for an ordinary transaction.
+    pub status: u8,
+}
+
+/// State of the commit locks, for monitoring.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LockState {
+    /// Votes that wait.
+    pub waiting: u64,
+    /// Unix seconds at which the longest holder voted.
+    pub held_since: Option<f64>,
+}

@@ -1,0 +1,81 @@
+//! The file-system calls that the log makes, behind a trait: the real ones, and in tests a disk
+//! that fails and one that forgets what was not synced.
+
+mod real;
+
+use std::fmt::Debug;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::path::Path;
+use std::sync::Arc;
+
+pub use real::RealDisk;
+
+/// A file system.
+///
+/// A change of a directory (a file created, renamed, removed) is durable after
+/// [`Self::sync_dir`] of that directory; a file's bytes and length after [`File::sync`]. Nothing
+/// else is.
+pub trait Disk: Debug + Send + Sync {
+    /// Opens a file to read and write.
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
+
+    /// Creates a directory and its missing parents.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// The names in a directory, in any order; names that are not UTF-8 are an error.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+
+    /// Renames a file within a file system, replacing `to`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes changes of the directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Takes an exclusive lock that ends with this process (or with the value). `WouldBlock`: another process has
+    /// it. The file is created if need be.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
+}
+
+/// A file's lock, held until dropped.
+pub trait Lock: Debug + Send + Sync {}
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// It must exist.
+    Existing,
+    /// It must not exist.
+    New,
+    /// It is created or emptied.
+    Truncated,
+}
+
+/// An open file; all methods may be called from several threads.
+pub trait File: Debug + Send + Sync {
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Fills `buf` from `offset`; `UnexpectedEof` if the file ends before.
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Same for several buffers, but only if that waits for no device: `false` if it would, or
+    /// if the system cannot tell; the buffers' content is then unspecified.
+    fn read_cached_at(&self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<bool>;
+
+    /// Writes all of `bufs` at `offset`. After an error any part of it may have been written.
+    fn write_all_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()>;
+
+    /// Makes the bytes and the length durable. After an error nothing is known of what was
+    /// written since the last sync.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Cuts the file, or extends it by zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Sees to it that writes below `end` find space, without changing the length.
+    /// `StorageFull` if there is none; no error where the file system cannot promise it.
+    fn reserve(&self, end: u64) -> io::Result<()>;
+}
