@@ -1,2 +1,69 @@
-//! To be filled.
-fn main() {}
+//! The project's own chores, run as `cargo xtask ...`.
+//!
+//! `test` runs everything that must pass, `tidy` checks the rules that the compiler does not
+//! know, and `zeosuite` runs ZEO's own test suite against one of our servers.
+//!
+//! **Never**: linked into anything that is shipped, and no crate of the workspace depends on it.
+//!
+//! Start reading at [`steps`], the table of what `test` runs; then [`tidy`].
+
+mod process;
+mod steps;
+mod test;
+mod tidy;
+mod venv;
+mod workspace;
+mod zeosuite;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::process::Interrupted;
+use crate::workspace::Workspace;
+
+fn main() -> ExitCode {
+    match process::catch_signals().and_then(|()| run(Cli::parse())) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) if error.is::<Interrupted>() => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What `cargo xtask` can do.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Run all tests, installing what they need
+    Test(test::Options),
+    /// Check the rules that the compiler does not know
+    Tidy,
+    /// Run ZEO's own test suite against one of our servers
+    Zeosuite(zeosuite::Options),
+}
+
+/// Runs one chore; `false` means that it ran and found something wrong.
+fn run(cli: Cli) -> Result<bool> {
+    let workspace = Workspace::load()?;
+    match cli.chore {
+        Chore::Test(options) => test::run(&workspace, &options),
+        Chore::Tidy => tidy::run(&workspace),
+        Chore::Zeosuite(options) => zeosuite::run(&workspace, &options),
+    }
+}
+
+/// Runs the chore that `arguments` spell, as if typed after `cargo xtask`.
+fn run_arguments(arguments: &[&str]) -> Result<bool> {
+    run(Cli::try_parse_from(std::iter::once("cargo xtask").chain(arguments.iter().copied()))?)
+}

@@ -1,0 +1,90 @@
+//! The table of everything that `cargo xtask test` runs.
+
+/// One thing that must pass.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) action: Action,
+    /// A step that takes longer than this hangs.
+    pub(crate) limit_minutes: u64,
+    /// A program without which the step is skipped, and said to be.
+    pub(crate) needs: Option<&'static str>,
+}
+
+/// Both kinds are spelt as one would type them, so that a failed step can be repeated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Action {
+    /// Arguments of `cargo`, with environment variables in front.
+    Cargo(&'static [(&'static str, &'static str)], &'static [&'static str]),
+    /// Arguments of `cargo xtask`.
+    Xtask(&'static [&'static str]),
+}
+
+use Action::{Cargo, Xtask};
+
+/// Quick and telling ones first; the order also builds everything only once.
+pub(crate) const STEPS: &[Step] = &[
+    step("fmt", "formatting", Cargo(&[], &["fmt", "--all", "--check"])),
+    step("tidy", "layers, sizes, crate docs, manifests", Xtask(&["tidy"])),
+    step(
+        "clippy",
+        "lints, warnings denied",
+        Cargo(&[], &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    ),
+    step(
+        "doc",
+        "documentation, warnings denied",
+        Cargo(&[("RUSTDOCFLAGS", "-D warnings")], &["doc", "--workspace", "--no-deps"]),
+    ),
+    Step {
+        needs: Some("cargo-deny"),
+        ..step(
+            "deny",
+            "licences, sources and duplicates of dependencies",
+            Cargo(&[], &["deny", "--offline", "check", "bans", "licenses", "sources"]),
+        )
+    },
+    step("unit", "unit, property, conformance and doc tests", Cargo(&[], &["test", "--workspace"])),
+    step(
+        "shuttle",
+        "the lock manager under every kind of schedule",
+        Cargo(&[], &["test", "--package=storage", "--features=shuttle", "--test=locks_shuttle"]),
+    ),
+    step(
+        "release-tokio",
+        "the tokio server as it is shipped",
+        Cargo(&[], &["build", "--release", "--package=server-tokio"]),
+    ),
+    step(
+        "release-threads",
+        "the threads server as it is shipped",
+        Cargo(&[], &["build", "--release", "--package=server-threads"]),
+    ),
+    zeo("zeo-tokio-msgpack", &["zeosuite", "--server=tokio", "--protocol=msgpack"]),
+    zeo("zeo-tokio-pickle", &["zeosuite", "--server=tokio", "--protocol=pickle"]),
+    zeo("zeo-threads-msgpack", &["zeosuite", "--server=threads", "--protocol=msgpack"]),
+    zeo("zeo-threads-pickle", &["zeosuite", "--server=threads", "--protocol=pickle"]),
+];
+
+impl Action {
+    /// What to type to repeat it.
+    pub(crate) fn command_line(self) -> String {
+        match self {
+            Cargo(environment, arguments) => {
+                let environment: String =
+                    environment.iter().map(|(name, value)| format!("{name}='{value}' ")).collect();
+                format!("{environment}cargo {}", arguments.join(" "))
+            }
+            Xtask(arguments) => format!("cargo xtask {}", arguments.join(" ")),
+        }
+    }
+}
+
+const fn step(name: &'static str, about: &'static str, action: Action) -> Step {
+    Step { name, about, action, limit_minutes: 20, needs: None }
+}
+
+const fn zeo(name: &'static str, arguments: &'static [&'static str]) -> Step {
+    step(name, "ZEO's own suite and ours with the Python client", Xtask(arguments))
+}

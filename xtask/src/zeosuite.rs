@@ -1,0 +1,154 @@
+//! `cargo xtask zeosuite`: ZEO's own test suite, its Python client against our server.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::process::{self, Ending};
+use crate::venv;
+use crate::workspace::{Workspace, cargo};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The server to test
+    #[arg(long)]
+    server: Server,
+    /// Which of ZEO's two encodings the server announces
+    #[arg(long)]
+    protocol: Protocol,
+    /// A list of tests/zeosuite/lists (repeatable) [default: core and extra]
+    #[arg(long, value_name = "NAME")]
+    list: Vec<String>,
+    /// Run only tests whose name contains this, or that match it as a pattern (repeatable)
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+    /// How many tests run at a time
+    #[arg(long, default_value_t = 4)]
+    jobs: usize,
+    /// Run each test so often
+    #[arg(long, default_value_t = 1)]
+    repeat: usize,
+    /// Keep the folders and output of tests that fail here
+    #[arg(long, value_name = "DIR")]
+    keep_failed: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Server {
+    Tokio,
+    Threads,
+    /// ZEO itself, to try out the runner
+    Reference,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Protocol {
+    Msgpack,
+    Pickle,
+}
+
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
+    let suite = workspace.root.join("tests/zeosuite");
+    let python = venv::python(workspace)?;
+    let template = template(workspace, options.server)?;
+    let mut command = Command::new(python);
+    command.arg(suite.join("run.py")).arg("--server").arg(template);
+    command.args(arguments(&suite, options)).current_dir(&workspace.root);
+    match process::run(&mut command, LIMIT)? {
+        Ending::Exited(status) => Ok(status.success()),
+        Ending::TimedOut => bail!("the suite hangs: not done after {} s", LIMIT.as_secs()),
+    }
+}
+
+fn arguments(suite: &Path, options: &Options) -> Vec<String> {
+    let mut arguments = vec![
+        format!("--protocol={}", name(options.protocol)),
+        format!("--jobs={}", options.jobs),
+        format!("--repeat={}", options.repeat),
+        format!("--serial={}", suite.join("lists/serial.txt").display()),
+    ];
+    if !matches!(options.server, Server::Reference) {
+        arguments.push(format!("--later={}", suite.join("later.txt").display()));
+    }
+    let default = ["core".to_owned(), "extra".to_owned()];
+    let lists = if options.list.is_empty() { &default } else { options.list.as_slice() };
+    for list in lists {
+        arguments.push(format!("--list={}", suite.join(format!("lists/{list}.txt")).display()));
+    }
+    arguments.extend(options.only.iter().map(|text| format!("--only={text}")));
+    if let Some(folder) = &options.keep_failed {
+        arguments.push(format!("--keep-failed={}", folder.display()));
+    }
+    arguments
+}
+
+/// Builds the server; the command line that starts it, as the suite fills it in.
+fn template(workspace: &Workspace, server: Server) -> Result<String> {
+    if matches!(server, Server::Reference) {
+        return Ok(REFERENCE.to_owned());
+    }
+    let package = format!("server-{}", name(server));
+    let mut build = cargo();
+    build.args(["build", "--release", "--package", &package]).current_dir(&workspace.root);
+    match process::run(&mut build, LIMIT)? {
+        Ending::Exited(status) if status.success() => {}
+        ending => bail!("cannot build {package}: {ending:?}"),
+    }
+    let binary = workspace.target.join("release").join(format!("zeoxide-{}", name(server)));
+    let binary = binary.to_str().context("the target folder's name is not UTF-8")?;
+    Ok(format!("'{binary}' {OURS}"))
+}
+
+fn name<T: ValueEnum>(value: T) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// Options of our servers. What a test asks for and this lacks makes the test 'unmappable'.
+const OURS: &str = "\
+    [!unix? --listen zeo+{protocol}://{addr}] [unix? --listen zeo+{protocol}+unix://{unix}] \
+    --storage {storage_name}=file:{path}.d[blob_dir??blobs={blob_dir}] [read_only? --read-only] \
+    [invalidation_queue_size? --invalidation-queue-size {invalidation_queue_size}] \
+    [invalidation_age? --invalidation-age {invalidation_age}]";
+
+/// ZEO itself, leaving conflicts to clients as ours do, with its bugs in that fixed.
+const REFERENCE: &str = "\
+    {python} {harness}/ref_zeo_server.py --addr {addr} --kind {kind} --path {path} \
+    [blob_dir? --blob-dir {blob_dir}] [read_only? --read-only] --protocol {protocol} \
+    [invalidation_queue_size? --invalidation-queue-size {invalidation_queue_size}] \
+    [invalidation_age? --invalidation-age {invalidation_age}] \
+    [transaction_timeout? --transaction-timeout {transaction_timeout}] --opaque --ccr-fix";
+
+/// Far more than a run takes; each test has its own, shorter limit.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parsed(line: &[&str]) -> Vec<String> {
+        let line = ["zeosuite", "--protocol=pickle"].iter().chain(line);
+        arguments(Path::new("s"), &Line::parse_from(line).options)
+    }
+
+    #[test]
+    fn core_and_extra_run_by_default_and_later_is_for_our_servers_only() {
+        let ours = parsed(&["--server=tokio"]);
+        assert!(ours.contains(&"--list=s/lists/core.txt".to_owned()));
+        assert!(ours.contains(&"--list=s/lists/extra.txt".to_owned()));
+        assert!(ours.contains(&"--later=s/later.txt".to_owned()));
+        let reference = parsed(&["--server=reference", "--list=pack"]);
+        assert!(!reference.iter().any(|argument| argument.starts_with("--later")));
+        assert!(!reference.contains(&"--list=s/lists/core.txt".to_owned()));
+        assert!(reference.contains(&"--list=s/lists/pack.txt".to_owned()));
+    }
+}
