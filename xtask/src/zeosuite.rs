@@ -151,4 +151,13 @@ mod tests {
         assert!(!reference.contains(&"--list=s/lists/core.txt".to_owned()));
         assert!(reference.contains(&"--list=s/lists/pack.txt".to_owned()));
     }
+
+    #[test]
+    fn the_runner_passes_its_own_tests() {
+        let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/zeosuite");
+        let mut command = Command::new("python3");
+        command.args(["-m", "unittest", "--quiet", "runner_tests"]).current_dir(suite);
+        let status = command.env("PYTHONDONTWRITEBYTECODE", "1").status().expect("python3 runs");
+        assert!(status.success());
+    }
 }
