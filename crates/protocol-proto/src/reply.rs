@@ -1,0 +1,219 @@
+//! Answers and pushes: `ServerMessage`, [`Reply`] and [`Push`].
+
+use protocol::{
+    Conflict, Expect, Incoming, Info, Interface, Loaded, Malformed, Oid, Push, Reply, Status, Tid,
+};
+
+use crate::generated::server_message::Body;
+use crate::generated::{self as wire, ServerMessage};
+use crate::{direct, failure};
+
+/// Appends the body of a `ServerMessage`.
+pub(crate) fn encode(reply: &Reply, out: &mut Vec<u8>) {
+    let body = match reply {
+        Reply::Done => Body::Done(wire::Done {}),
+        Reply::Tid(tid) => Body::Tid(wire::TidIs { tid: tid.0 }),
+        Reply::Info(info) => Body::Info(encode_info(info)),
+        Reply::Invalidations(Some((newest, oids))) => {
+            return direct::put_invalidations(*newest, oids, out);
+        }
+        Reply::Invalidations(None) => Body::Invalidations(wire::Invalidations::default()),
+        Reply::Loaded(Some(Loaded { data, tid, end })) => {
+            return direct::put_loaded(Loaded { data, tid: *tid, end: *end }, out);
+        }
+        Reply::Loaded(None) => Body::Loaded(wire::Loaded::default()),
+        Reply::Data(data) => return direct::put_data(data, out),
+        Reply::Oids(oids) => return direct::put_oids(oids, out),
+        Reply::Voted => Body::Voted(wire::Voted {}),
+        Reply::Conflicts(conflicts) => Body::Conflicts(wire::Conflicts {
+            conflicts: conflicts.iter().map(encode_conflict).collect(),
+        }),
+        Reply::Status(status) => Body::Status(encode_status(status)),
+        Reply::Failed(failure) => Body::Error(failure::encode(failure)),
+    };
+    body.encode(out);
+}
+
+pub(crate) fn encode_push(push: &Push, out: &mut Vec<u8>) {
+    match push {
+        Push::Invalidate { tid, oids } => direct::put_invalidate(*tid, oids, out),
+        Push::Info { length, size } => {
+            Body::InfoChanged(wire::InfoChanged { length: *length, size: *size }).encode(out);
+        }
+    }
+}
+
+pub(crate) fn decode(
+    message: ServerMessage,
+    expects: &mut dyn FnMut(u64) -> Option<Expect>,
+) -> Result<Incoming, Malformed> {
+    let Some(body) = message.body else {
+        return Err(Malformed("no answer or push that is known".to_owned()));
+    };
+    if message.id == 0 {
+        return decode_push(body).map(Incoming::Push);
+    }
+    let Some(expected) = expects(message.id) else {
+        return Err(Malformed(format!("an answer to {}, which was not asked", message.id)));
+    };
+    let reply = decode_reply(body)?;
+    if fits(&reply, expected) {
+        Ok(Incoming::Reply { number: message.id, reply })
+    } else {
+        Err(Malformed(format!("an answer to {} that is not a {expected:?}", message.id)))
+    }
+}
+
+fn fits(reply: &Reply, expected: Expect) -> bool {
+    let kind = match reply {
+        Reply::Done => Expect::Done,
+        Reply::Tid(_) => Expect::Tid,
+        Reply::Info(_) => Expect::Info,
+        Reply::Invalidations(_) => Expect::Invalidations,
+        Reply::Loaded(_) => Expect::Loaded,
+        Reply::Data(_) => Expect::Data,
+        Reply::Oids(_) => Expect::Oids,
+        Reply::Voted | Reply::Conflicts(_) => Expect::Vote,
+        Reply::Status(_) => Expect::Status,
+        Reply::Failed(_) => return true,
+    };
+    kind == expected
+}
+
+fn decode_push(body: Body) -> Result<Push, Malformed> {
+    match body {
+        Body::Invalidate(wire::Invalidate { tid, oids }) => {
+            Ok(Push::Invalidate { tid: Tid(tid), oids: oids.into_iter().map(Oid).collect() })
+        }
+        Body::InfoChanged(wire::InfoChanged { length, size }) => Ok(Push::Info { length, size }),
+        _ => Err(Malformed("an answer with the id 0".to_owned())),
+    }
+}
+
+fn decode_reply(body: Body) -> Result<Reply, Malformed> {
+    Ok(match body {
+        Body::Done(wire::Done {}) => Reply::Done,
+        Body::Tid(wire::TidIs { tid }) => Reply::Tid(Tid(tid)),
+        Body::Info(info) => Reply::Info(decode_info(info)),
+        Body::Invalidations(wire::Invalidations { newest_tid, oids }) => {
+            Reply::Invalidations(newest_tid.map(|tid| (Tid(tid), decode_oids(oids))))
+        }
+        Body::Loaded(wire::Loaded { tid, end, data }) => {
+            Reply::Loaded(tid.map(|tid| Loaded { data, tid: Tid(tid), end: end.map(Tid) }))
+        }
+        Body::Data(wire::Data { data }) => Reply::Data(data),
+        Body::Oids(wire::Oids { oids }) => Reply::Oids(decode_oids(oids)),
+        Body::Voted(wire::Voted {}) => Reply::Voted,
+        Body::Conflicts(wire::Conflicts { conflicts }) if conflicts.is_empty() => {
+            return Err(Malformed("a conflict without objects".to_owned()));
+        }
+        Body::Conflicts(wire::Conflicts { conflicts }) => {
+            Reply::Conflicts(conflicts.into_iter().map(decode_conflict).collect())
+        }
+        Body::Status(status) => Reply::Status(Box::new(decode_status(status))),
+        Body::Error(error) => Reply::Failed(failure::decode(error)),
+        Body::Invalidate(_) | Body::InfoChanged(_) => {
+            return Err(Malformed("a push with an id".to_owned()));
+        }
+    })
+}
+
+fn decode_oids(oids: Vec<u64>) -> Vec<Oid> {
+    oids.into_iter().map(Oid).collect()
+}
+
+fn encode_info(info: &Info) -> wire::Info {
+    wire::Info {
+        length: info.length,
+        size: info.size,
+        name: info.name.clone(),
+        supports_undo: info.supports_undo,
+        supports_record_iternext: info.supports_record_iternext,
+        interfaces: info
+            .interfaces
+            .iter()
+            .map(|(module, name)| format!("{module}.{name}"))
+            .collect(),
+    }
+}
+
+/// Interfaces that this build does not know mean nothing to it, and are left out.
+fn decode_info(info: wire::Info) -> Info {
+    let known = |interface: &String| {
+        let (module, name) = interface.rsplit_once('.')?;
+        INTERFACES.iter().copied().find(|known| *known == (module, name))
+    };
+    Info {
+        length: info.length,
+        size: info.size,
+        supports_undo: info.supports_undo,
+        supports_record_iternext: info.supports_record_iternext,
+        interfaces: info.interfaces.iter().filter_map(known).collect(),
+        name: info.name,
+    }
+}
+
+fn encode_conflict(conflict: &Conflict) -> wire::Conflict {
+    wire::Conflict {
+        oid: conflict.oid.0,
+        committed: conflict.committed.0,
+        given: conflict.given.0,
+        data: conflict.data.clone(),
+    }
+}
+
+fn decode_conflict(conflict: wire::Conflict) -> Conflict {
+    Conflict {
+        oid: Oid(conflict.oid),
+        committed: Tid(conflict.committed),
+        given: Tid(conflict.given),
+        data: conflict.data,
+    }
+}
+
+fn encode_status(status: &Status) -> wire::Status {
+    wire::Status {
+        connections: status.connections,
+        loads: status.loads,
+        stores: status.stores,
+        commits: status.commits,
+        aborts: status.aborts,
+        active_transactions: status.active_transactions,
+        lock_time: status.lock_time,
+        conflicts: status.conflicts,
+        start: status.start.clone(),
+        waiting: status.waiting,
+        timeout_active: status.timeout_active,
+        last_transaction: status.last_transaction.0,
+    }
+}
+
+fn decode_status(status: wire::Status) -> Status {
+    Status {
+        connections: status.connections,
+        loads: status.loads,
+        stores: status.stores,
+        commits: status.commits,
+        aborts: status.aborts,
+        active_transactions: status.active_transactions,
+        lock_time: status.lock_time,
+        conflicts: status.conflicts,
+        start: status.start,
+        waiting: status.waiting,
+        timeout_active: status.timeout_active,
+        last_transaction: Tid(status.last_transaction),
+    }
+}
+
+/// The interfaces of ZODB that a storage can keep.
+const INTERFACES: [Interface; 9] = [
+    ("ZODB.interfaces", "IBlobStorageRestoreable"),
+    ("ZODB.interfaces", "IBlobStorage"),
+    ("ZODB.interfaces", "IStorageRestoreable"),
+    ("ZODB.interfaces", "IStorageIteration"),
+    ("ZODB.interfaces", "IStorageUndoable"),
+    ("ZODB.interfaces", "IStorageCurrentRecordIteration"),
+    ("ZODB.interfaces", "IExternalGC"),
+    ("ZODB.interfaces", "IStorage"),
+    ("zope.interface", "Interface"),
+];
