@@ -3,6 +3,9 @@
 Collected together with ZEO's own (as extra_tests.*).  Stock ZEO 6.2 with
 client-conflict-resolution fails the first three.
 """
+import doctest
+import os
+import re
 import threading
 import time
 import unittest
@@ -22,6 +25,10 @@ from zope.testing import setupstack
 import ZEO
 from wire import WireWorker
 from ZEO.tests import forker
+
+
+README = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                      '..', '..', 'README.md')
 
 
 class ExtraTests(setupstack.TestCase):
@@ -58,6 +65,19 @@ class ExtraTests(setupstack.TestCase):
     def wait_for_waiting(self, client, n):
         forker.wait_until(
             f'{n} votes wait', lambda: client.server_status()['waiting'] == n)
+
+    def test_readme(self):
+        # The Python session that the README shows.
+        host, port = self.server()
+        with open(README) as f:
+            [session] = re.findall(r'```python\n(.*?)```', f.read(), re.S)
+        self.assertIn('8100', session)
+        test = doctest.DocTestParser().get_doctest(
+            session.replace('8100', str(port)), {}, 'README', README, 0)
+        self.assertGreater(len(test.examples), 5)
+        out = []
+        doctest.DocTestRunner().run(test, out=out.append)
+        self.assertEqual(''.join(out), '')
 
     def test_blob_kept_over_client_resolution(self):
         # A transaction that stores a blob and has a conflict that the client
