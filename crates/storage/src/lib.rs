@@ -10,12 +10,23 @@
 //! Start reading at [`api`], then `commit` for the commit path and `log` for what is on disk.
 
 pub mod api;
+mod commit;
+mod core;
+mod directory;
 pub mod disk;
+mod index;
+pub mod locks;
+mod log;
 pub mod mailbox;
+mod oids;
 pub mod open;
+mod pool;
+mod sync;
 
 pub use api::{Extent, Found, LockState, Meta, Storage, Transaction, Which};
 pub use mailbox::{
     Completion, Event, Invalidation, Mailbox, Overflowed, ReplyTo, Ticket, Vote, Wake,
 };
-pub use open::{Clock, CommitLocks, Kind, Location, OpenError, Options, Sync, SystemClock, open};
+pub use open::{
+    Clock, CommitLocks, Kind, Location, LocationError, OpenError, Options, Sync, SystemClock, open,
+};

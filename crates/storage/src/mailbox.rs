@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::{Conflict, Failure, Loaded, Oid, Tid};
@@ -18,10 +19,31 @@ pub struct Mailbox {
 
 #[derive(Default)]
 struct Queue {
-    events: VecDeque<Event>,
+    /// With the batch that an event belongs to; it is hidden until the gate opens for that.
+    events: VecDeque<(u64, Event)>,
+    gate: Option<Arc<Gate>>,
     bytes: usize,
     overflowed: bool,
 }
+
+/// Shows the events of a batch in all mailboxes at once.
+#[derive(Debug, Default)]
+pub(crate) struct Gate(AtomicU64);
+
+impl Gate {
+    /// Shows batch `batch` and all before it.
+    pub(crate) fn open_up_to(&self, batch: u64) {
+        // Pairs with the load in `shown`: who sees the batch sees all its events.
+        self.0.store(batch, Ordering::Release);
+    }
+
+    fn shown(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The batch of events that are not hidden.
+const NO_BATCH: u64 = 0;
 
 /// How a runtime gets a connection to look into its mailbox.
 pub trait Wake: Send + Sync {
@@ -116,25 +138,28 @@ impl Mailbox {
     /// dropped: a connection with a gap can only be closed.
     pub fn push(&self, events: impl IntoIterator<Item = Event>) {
         let mut queue = self.lock();
-        let wake = queue.events.is_empty() && !queue.overflowed;
-        for event in events {
-            queue.bytes += event.bytes();
-            queue.events.push_back(event);
-        }
-        let wake = if queue.overflowed {
-            queue.clear();
-            false
-        } else if queue.bytes > self.limit_bytes {
-            queue.overflowed = true;
-            queue.clear();
-            true
-        } else {
-            wake && !queue.events.is_empty()
-        };
+        let slept = queue.events.is_empty() && !queue.overflowed;
+        queue.append(NO_BATCH, events, self.limit_bytes);
+        let wake = slept && (queue.overflowed || !queue.events.is_empty());
         drop(queue);
         if wake {
-            self.wake.wake();
+            self.wake();
         }
+    }
+
+    /// Appends events that stay hidden until the gate opens for `batch`; wakes nobody.
+    pub(crate) fn push_hidden(&self, batch: u64, events: impl IntoIterator<Item = Event>) {
+        self.lock().append(batch, events, self.limit_bytes);
+    }
+
+    /// Gets the connection to look.
+    pub(crate) fn wake(&self) {
+        self.wake.wake();
+    }
+
+    /// From now on, hidden events are shown by `gate`.
+    pub(crate) fn attach(&self, gate: Arc<Gate>) {
+        self.lock().gate = Some(gate);
     }
 
     /// Moves all events to the end of `into`.
@@ -143,11 +168,13 @@ impl Mailbox {
         if queue.overflowed {
             return Err(Overflowed { limit_bytes: self.limit_bytes });
         }
-        queue.bytes = 0;
-        if into.is_empty() {
-            std::mem::swap(&mut queue.events, into);
-        } else {
-            into.append(&mut queue.events);
+        if queue.events.is_empty() {
+            return Ok(());
+        }
+        let shown = queue.gate.as_ref().map_or(NO_BATCH, |gate| gate.shown());
+        while let Some((_, event)) = queue.events.pop_front_if(|(batch, _)| *batch <= shown) {
+            queue.bytes = queue.bytes.saturating_sub(event.bytes());
+            into.push_back(event);
         }
         Ok(())
     }
@@ -170,9 +197,18 @@ impl fmt::Debug for Mailbox {
 }
 
 impl Queue {
-    fn clear(&mut self) {
-        self.events = VecDeque::new();
-        self.bytes = 0;
+    fn append(&mut self, batch: u64, events: impl IntoIterator<Item = Event>, limit_bytes: usize) {
+        if self.overflowed {
+            return;
+        }
+        for event in events {
+            self.bytes += event.bytes();
+            self.events.push_back((batch, event));
+        }
+        if self.bytes > limit_bytes {
+            self.overflowed = true;
+            self.events = VecDeque::new();
+        }
     }
 }
 

@@ -1,10 +1,27 @@
-//! Storage URLs: the one place that knows which storages there are.
+//! Storage URLs and how to open what they name: the one place that knows which storages there
+//! are.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::str::FromStr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::api::Storage;
+use crate::commit::committer::CommitQueue;
+use crate::commit::publish::Publisher;
+use crate::commit::spill::SpillPool;
+use crate::core::{Core, NativeStorage};
+use crate::directory;
 use crate::disk::Disk;
+use crate::index::Index;
+use crate::locks::LockManager;
+use crate::log::RecordLog;
+use crate::log::memory::MemoryLog;
+use crate::log::segments::{Recovered, SegmentLog};
+use crate::oids::{BoundFile, Oids};
+use crate::pool::Pool;
 
 /// Where data are, parsed from a storage URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +39,35 @@ pub enum Kind {
     File(PathBuf),
     /// `memory:`: nothing outlives the process.
     Memory,
+}
+
+impl FromStr for Location {
+    type Err = LocationError;
+
+    fn from_str(url: &str) -> Result<Self, LocationError> {
+        let error = |what| LocationError { url: url.to_owned(), what };
+        let (place, query) = url.split_once('?').map_or((url, None), |(p, q)| (p, Some(q)));
+        let kind = match place.split_once(':') {
+            Some(("file", "")) => return Err(error("it names no directory: file:DIR")),
+            Some(("file", dir)) => Kind::File(dir.into()),
+            Some(("memory", "")) => Kind::Memory,
+            _ => return Err(error("known are file:DIR and memory:")),
+        };
+        let blobs = match query.map(|query| query.split_once('=')) {
+            None => None,
+            Some(Some(("blobs", dir))) if !dir.is_empty() => Some(dir.into()),
+            Some(_) => return Err(error("the only option is ?blobs=DIR")),
+        };
+        Ok(Self { kind, blobs })
+    }
+}
+
+/// A storage URL that names nothing this version offers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a storage URL: {url:?}: {what}")]
+pub struct LocationError {
+    url: String,
+    what: &'static str,
 }
 
 /// How a storage works, whatever it stores in.
@@ -72,6 +118,23 @@ impl Default for Options {
     }
 }
 
+/// Where tids come from.
+pub trait Clock: Send + std::marker::Sync {
+    /// Time since 1970-01-01 00:00 UTC. May stand still or go back; tids increase all the same.
+    fn now(&self) -> Duration;
+}
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Duration {
+        // A clock before 1970 counts as 1970.
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
 /// Opens (for `file:` creates, if there is nothing) a storage.
 ///
 /// Nothing on `disk` is changed unless the directory is empty, absent or one of ours and nobody
@@ -82,24 +145,59 @@ pub fn open(
     disk: &Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn Storage>, OpenError> {
-    let _ = (location, options, disk, clock, Path::new(""));
-    Err(OpenError::Foreign(PathBuf::new()))
+    match &location.kind {
+        Kind::Memory => {
+            let log = Box::new(MemoryLog::default());
+            let oids = Oids::open(None, None)?;
+            let parts = Parts { log, index: Index::default(), oids, spill: None };
+            let core = parts.core(Recovered::default(), options, clock)?;
+            Ok(Arc::new(NativeStorage::start(core, None)?))
+        }
+        Kind::File(dir) => {
+            let (lock, identity) = directory::open(disk, dir)?;
+            let index = Index::default();
+            let (log, found) = SegmentLog::open(disk, dir, identity, &options, &index)?;
+            let bound = BoundFile { disk: Arc::clone(disk), dir: dir.clone() };
+            let oids = Oids::open(found.max_oid, Some(bound))?;
+            let spill = Some(SpillPool::new(Arc::clone(disk), directory::temporary(dir)));
+            let parts = Parts { log: Box::new(log), index, oids, spill };
+            let core = parts.core(found, options, clock)?;
+            Ok(Arc::new(NativeStorage::start(core, Some(lock))?))
+        }
+    }
 }
 
-/// Where tids come from.
-pub trait Clock: Send + std::marker::Sync {
-    /// Time since 1970-01-01 00:00 UTC. May stand still or go back; tids increase all the same.
-    fn now(&self) -> std::time::Duration;
+/// What differs between the kinds of storage.
+struct Parts {
+    log: Box<dyn RecordLog>,
+    index: Index,
+    oids: Oids,
+    spill: Option<Arc<SpillPool>>,
 }
 
-/// The system's clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> std::time::Duration {
-        // A clock before 1970 counts as 1970.
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+impl Parts {
+    fn core(
+        self,
+        found: Recovered,
+        options: Options,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Core, OpenError> {
+        let Recovered { last_tid, last_transactions, complete_above, .. } = found;
+        let remember = options.invalidation_queue_size;
+        Ok(Core {
+            log: self.log,
+            index: self.index,
+            locks: LockManager::default(),
+            publisher: Publisher::new(last_tid, last_transactions, complete_above, remember),
+            queue: CommitQueue::default(),
+            oids: self.oids,
+            pool: Pool::new(options.reader_threads).map_err(OpenError::Thread)?,
+            spill: self.spill,
+            options,
+            clock,
+            owners: AtomicU64::new(0),
+            refusing: OnceLock::new(),
+        })
     }
 }
 
@@ -108,6 +206,49 @@ impl Clock for SystemClock {
 #[non_exhaustive]
 pub enum OpenError {
     /// The directory has other content.
-    #[error("{0} is neither empty nor a zeoxide storage; nothing was changed")]
+    #[error("{}: neither empty nor a zeoxide storage; nothing was changed", .0.display())]
     Foreign(PathBuf),
+    /// The directory was made by another version.
+    #[error("{}: {what}", path.display())]
+    Format {
+        /// The file that says so.
+        path: PathBuf,
+        /// What it says.
+        what: String,
+    },
+    /// Another process has it open.
+    #[error("{}: in use by another process", .0.display())]
+    Locked(PathBuf),
+    /// A file that must be there is not.
+    #[error("{}: missing", .0.display())]
+    Missing(PathBuf),
+    /// A file is not as it was written.
+    #[error("{}: damaged at offset {offset}: {what}; nothing was changed", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The first byte of what is wrong.
+        offset: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The operating system refuses.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it says.
+        source: io::Error,
+    },
+    /// No thread can be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+impl OpenError {
+    /// For `map_err`.
+    pub(crate) fn io(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { path: path.clone(), source }
+    }
 }

@@ -54,6 +54,7 @@ pub enum Open {
 }
 
 /// An open file; all methods may be called from several threads.
+#[expect(clippy::len_without_is_empty, reason = "a file is not a collection")]
 pub trait File: Debug + Send + Sync {
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;

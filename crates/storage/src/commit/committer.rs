@@ -1,0 +1,171 @@
+//! Second phase: one thread takes all transactions that wait to finish, gives them their tids,
+//! appends them with one write and one sync, and publishes them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use protocol::{Failure, Tid, TransactionFault};
+
+use crate::commit::transaction::Pending;
+use crate::core::Core;
+use crate::index::{Place, Revision};
+use crate::log::{AppendError, LogTransaction, Record};
+use crate::mailbox::{Completion, ReplyTo};
+
+/// A voted transaction that a client wants finished.
+#[derive(Debug)]
+pub(crate) struct Finish {
+    pub(crate) pending: Arc<Pending>,
+    /// By ascending oid, each once.
+    pub(crate) records: Vec<Record>,
+    pub(crate) promised_bytes: u64,
+    pub(crate) reply: ReplyTo,
+}
+
+/// A [`Finish`] with its tid.
+#[derive(Debug)]
+pub(crate) struct Committing {
+    pub(crate) tid: Tid,
+    pub(crate) finish: Finish,
+}
+
+/// What waits for the committer.
+#[derive(Debug, Default)]
+pub(crate) struct CommitQueue {
+    state: Mutex<Queued>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queued {
+    finishes: VecDeque<Finish>,
+    closed: bool,
+}
+
+/// A batch ends with the transaction that makes it this large, so that others are not kept
+/// waiting for ever.
+const BATCH_BYTES: u64 = 16 << 20;
+
+impl CommitQueue {
+    /// After [`Self::close`], the answer is a failure.
+    pub(crate) fn push(&self, finish: Finish) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            drop(state);
+            let failure = Failure::Storage("the storage is closed".to_owned());
+            finish.reply.send(Completion::Finished(Err(failure)));
+            return;
+        }
+        state.finishes.push_back(finish);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// What is queued is still committed.
+    pub(crate) fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for transactions; `None` when closed and empty.
+    fn take_batch(&self) -> Option<Vec<Finish>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.finishes.is_empty() {
+            if state.closed {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut bytes = 0;
+        let mut batch = Vec::with_capacity(state.finishes.len());
+        while bytes < BATCH_BYTES
+            && let Some(finish) = state.finishes.pop_front()
+        {
+            bytes += finish.promised_bytes;
+            batch.push(finish);
+        }
+        Some(batch)
+    }
+}
+
+/// The committer's thread.
+pub(crate) fn run(core: &Arc<Core>) {
+    let mut last_tid = core.publisher.last_tid();
+    let mut places = Vec::new();
+    while let Some(batch) = core.queue.take_batch() {
+        let batch = with_tids(core, batch, &mut last_tid);
+        commit(core, batch, &mut places);
+        if core.log.wants_checkpoint() {
+            let core_of_job = Arc::clone(core);
+            core.pool.run(move || core_of_job.log.checkpoint());
+        }
+    }
+}
+
+/// Gives each transaction its tid: the time, or the tid it brought, and always above the last.
+fn with_tids(core: &Arc<Core>, batch: Vec<Finish>, last_tid: &mut Tid) -> Vec<Committing> {
+    let now = Tid::from_unix(core.clock.now());
+    let mut committing = Vec::with_capacity(batch.len());
+    for finish in batch {
+        let tid = finish.pending.meta.tid.unwrap_or_else(|| now.max(last_tid.next()));
+        if tid <= *last_tid {
+            // Its vote made sure of that, and its lock keeps others out.
+            debug_assert!(false, "a copied transaction finishes alone");
+            core.log.forget(finish.promised_bytes);
+            fail(core, finish, TransactionFault::OldTid.into());
+            continue;
+        }
+        *last_tid = tid;
+        committing.push(Committing { tid, finish });
+    }
+    committing
+}
+
+fn commit(core: &Arc<Core>, batch: Vec<Committing>, places: &mut Vec<Place>) {
+    let transactions: Vec<_> = batch
+        .iter()
+        .map(|committing| LogTransaction {
+            tid: committing.tid,
+            meta: &committing.finish.pending.meta,
+            records: &committing.finish.records,
+            promised_bytes: committing.finish.promised_bytes,
+        })
+        .collect();
+    places.clear();
+    let appended = core.refusal().and_then(|()| {
+        core.log.append(&transactions, places).map_err(|error| {
+            tracing::error!("commit failed: {error}");
+            if matches!(error, AppendError::InDoubt(_)) {
+                core.refuse_writes(&error.to_string());
+            }
+            Failure::Storage(error.to_string())
+        })
+    });
+    match appended {
+        Ok(()) => {
+            let owners: Vec<_> = batch.iter().map(|c| c.finish.pending.owner).collect();
+            publish(core, batch, places);
+            owners.into_iter().for_each(|owner| core.release(owner));
+        }
+        Err(failure) => {
+            for committing in batch {
+                fail(core, committing.finish, failure.clone());
+            }
+        }
+    }
+}
+
+fn publish(core: &Arc<Core>, batch: Vec<Committing>, places: &[Place]) {
+    let records =
+        batch.iter().flat_map(|c| c.finish.records.iter().map(move |record| (c.tid, record.oid)));
+    core.publisher.publish(&batch, || {
+        for ((tid, oid), place) in records.zip(places) {
+            core.index.publish(oid, Revision { tid, place: *place });
+        }
+    });
+}
+
+fn fail(core: &Arc<Core>, finish: Finish, failure: Failure) {
+    finish.reply.send(Completion::Finished(Err(failure)));
+    core.release(finish.pending.owner);
+}

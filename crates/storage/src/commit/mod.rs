@@ -1,0 +1,10 @@
+//! The commit path: buffer, lock and check (vote), append and sync together (finish), publish.
+//!
+//! `transaction` holds a client's transaction, `vote` takes it through the locks, `committer` is
+//! the one thread that appends, and `publish` makes the result visible and tells everybody.
+
+pub(crate) mod committer;
+pub(crate) mod publish;
+pub(crate) mod spill;
+pub(crate) mod transaction;
+pub(crate) mod vote;

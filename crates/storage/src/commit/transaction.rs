@@ -1,0 +1,215 @@
+//! A client's transaction.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use protocol::{Failure, Oid, Tid, TransactionFault};
+
+use crate::api::{Meta, Transaction};
+use crate::commit::committer::Finish;
+use crate::commit::spill::SpillFile;
+use crate::core::Core;
+use crate::index::Place;
+use crate::locks::Owner;
+use crate::log::{Payload, Record, record_crc};
+use crate::mailbox::ReplyTo;
+
+/// What is shared between the client's handle, the locks and the committer.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) owner: Owner,
+    pub(crate) meta: Meta,
+    state: Mutex<State>,
+}
+
+/// How far a transaction has come, and what it asks for.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) stage: Stage,
+    pub(crate) writes: Vec<Write>,
+    /// Revisions that must be current, `(oid, serial)`.
+    pub(crate) checks: Vec<(Oid, Tid)>,
+    /// Bytes that the log has promised; nonzero only in [`Stage::Voted`].
+    pub(crate) promised_bytes: u64,
+    /// What becomes of `writes` at a successful vote: by ascending oid, each once.
+    pub(crate) records: Vec<Record>,
+    memory_bytes: usize,
+    spill: Option<Arc<SpillFile>>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// It takes stores; it has not voted, or its vote met conflicts.
+    Open,
+    /// It waits for locks, or holds them and waits for space.
+    Voting(ReplyTo),
+    /// Its locks are held and its space is promised.
+    Voted,
+    /// It is the committer's.
+    Finishing,
+    /// It failed, or is over.
+    Ended,
+}
+
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) oid: Oid,
+    pub(crate) check: Check,
+    pub(crate) payload: Payload,
+    pub(crate) crc: u32,
+}
+
+/// What must be true of the current revision for a write to be right.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Check {
+    /// It has this serial, or there is none; else a conflict that the client may resolve.
+    Store(Tid),
+    /// It has this serial; else the transaction fails.
+    Delete(Tid),
+    /// Nothing.
+    Restore,
+}
+
+impl Write {
+    pub(crate) fn into_record(self) -> Record {
+        Record { oid: self.oid, payload: self.payload, crc: self.crc }
+    }
+}
+
+impl Pending {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is one assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A client's handle. Dropping it aborts, unless the committer has the transaction.
+pub(crate) struct Handle {
+    core: Arc<Core>,
+    pending: Arc<Pending>,
+}
+
+impl Handle {
+    pub(crate) fn new(core: Arc<Core>, owner: Owner, meta: Meta) -> Self {
+        let state = State {
+            stage: Stage::Open,
+            writes: Vec::new(),
+            checks: Vec::new(),
+            promised_bytes: 0,
+            records: Vec::new(),
+            memory_bytes: 0,
+            spill: None,
+        };
+        Self { core, pending: Arc::new(Pending { owner, meta, state: Mutex::new(state) }) }
+    }
+
+    /// The state, if stores are still taken.
+    fn open(&self) -> Result<MutexGuard<'_, State>, Failure> {
+        let state = self.pending.lock();
+        match state.stage.fault() {
+            None => Ok(state),
+            Some(fault) => Err(fault.into()),
+        }
+    }
+
+    fn write(&self, oid: Oid, check: Check, data: Option<Bytes>) -> Result<(), Failure> {
+        let mut state = self.open()?;
+        if data.as_ref().is_some_and(|data| data.len() >= Place::NO_DATA as usize) {
+            return Err(Failure::Storage(format!("the data of object {oid} exceed 4 GiB")));
+        }
+        let crc = record_crc(oid, data.as_deref());
+        let payload = match data {
+            None => Payload::None,
+            Some(data) => state.keep(&self.core, data)?,
+        };
+        state.writes.push(Write { oid, check, payload, crc });
+        Ok(())
+    }
+}
+
+impl Stage {
+    /// Why stores are not taken and a vote is not possible.
+    fn fault(&self) -> Option<TransactionFault> {
+        match self {
+            Self::Open => None,
+            Self::Voting(_) => Some(TransactionFault::VoteWaits),
+            Self::Voted | Self::Finishing => Some(TransactionFault::AlreadyVoted),
+            Self::Ended => Some(TransactionFault::NotVoted),
+        }
+    }
+}
+
+impl State {
+    /// Keeps data in memory, or in a file when the transaction's share of memory is used up.
+    fn keep(&mut self, core: &Core, data: Bytes) -> Result<Payload, Failure> {
+        let fits = self.memory_bytes.saturating_add(data.len()) <= core.options.spill_bytes;
+        let Some(pool) = core.spill.as_ref().filter(|_| !fits) else {
+            self.memory_bytes += data.len();
+            return Ok(Payload::Memory(data));
+        };
+        let full = |error| Failure::Storage(format!("temporary file of a transaction: {error}"));
+        let file = match &self.spill {
+            Some(file) => Arc::clone(file),
+            None => Arc::new(pool.take().map_err(full)?),
+        };
+        self.spill = Some(Arc::clone(&file));
+        Ok(Payload::Spilled(Arc::new(file.write(&data).map_err(full)?)))
+    }
+}
+
+impl Transaction for Handle {
+    fn store(&mut self, oid: Oid, serial: Tid, data: Bytes) -> Result<(), Failure> {
+        self.write(oid, Check::Store(serial), Some(data))
+    }
+
+    fn delete(&mut self, oid: Oid, serial: Tid) -> Result<(), Failure> {
+        self.write(oid, Check::Delete(serial), None)
+    }
+
+    fn check_current_serial(&mut self, oid: Oid, serial: Tid) -> Result<(), Failure> {
+        self.open()?.checks.push((oid, serial));
+        Ok(())
+    }
+
+    fn restore(&mut self, oid: Oid, data: Option<Bytes>) -> Result<(), Failure> {
+        self.write(oid, Check::Restore, data)
+    }
+
+    fn vote(&mut self, reply: ReplyTo) -> Result<(), Failure> {
+        let mut state = self.open()?;
+        state.stage = Stage::Voting(reply);
+        drop(state);
+        self.core.vote(&self.pending);
+        Ok(())
+    }
+
+    fn finish(&mut self, reply: ReplyTo) -> Result<(), Failure> {
+        let mut state = self.pending.lock();
+        if !matches!(state.stage, Stage::Voted) {
+            return Err(TransactionFault::NotVoted.into());
+        }
+        state.stage = Stage::Finishing;
+        let pending = Arc::clone(&self.pending);
+        let promised_bytes = std::mem::take(&mut state.promised_bytes);
+        let records = std::mem::take(&mut state.records);
+        drop(state);
+        self.core.queue.push(Finish { pending, records, promised_bytes, reply });
+        Ok(())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let mut state = self.pending.lock();
+        if matches!(state.stage, Stage::Finishing) {
+            return;
+        }
+        state.stage = Stage::Ended;
+        let promised_bytes = std::mem::take(&mut state.promised_bytes);
+        state.writes = Vec::new();
+        state.records = Vec::new();
+        drop(state);
+        self.core.log.forget(promised_bytes);
+        self.core.release(self.pending.owner);
+    }
+}

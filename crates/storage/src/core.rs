@@ -1,0 +1,195 @@
+//! What the parts of the native storage share, and the [`Storage`] made of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use protocol::{Failure, Loaded, Oid, Tid};
+
+use crate::api::{Extent, Found, LockState, Meta, Storage, Transaction, Which};
+use crate::commit::committer::{self, CommitQueue};
+use crate::commit::publish::Publisher;
+use crate::commit::spill::SpillPool;
+use crate::commit::transaction::{Handle, Pending};
+use crate::disk::Lock;
+use crate::index::{Index, Lookup, Revision};
+use crate::locks::{LockManager, Owner};
+use crate::log::RecordLog;
+use crate::mailbox::{Completion, Mailbox, ReplyTo};
+use crate::oids::{Oids, Taken};
+use crate::open::{Clock, OpenError, Options};
+use crate::pool::Pool;
+
+/// The shared commit path, index and oids over a log.
+pub(crate) struct Core {
+    pub(crate) log: Box<dyn RecordLog>,
+    pub(crate) index: Index,
+    pub(crate) locks: LockManager<Arc<Pending>>,
+    pub(crate) publisher: Publisher,
+    pub(crate) queue: CommitQueue,
+    pub(crate) oids: Oids,
+    pub(crate) pool: Pool,
+    /// `None`: all transactions stay in memory.
+    pub(crate) spill: Option<Arc<SpillPool>>,
+    pub(crate) options: Options,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) owners: AtomicU64,
+    /// Why no write is taken any more.
+    pub(crate) refusing: OnceLock<String>,
+}
+
+impl Core {
+    /// Fails if no write is taken any more.
+    pub(crate) fn refusal(&self) -> Result<(), Failure> {
+        match self.refusing.get() {
+            None => Ok(()),
+            Some(why) => Err(Failure::Storage(format!("the storage refuses writes: {why}"))),
+        }
+    }
+
+    /// From now on only reads are answered.
+    pub(crate) fn refuse_writes(&self, why: &str) {
+        if self.refusing.set(why.to_owned()).is_ok() {
+            tracing::error!("{}: writes are refused from now on: {why}", self.log.name());
+        }
+    }
+
+    /// A revision with data, and its end; `Ok(None)`: the object is younger.
+    fn find(&self, oid: Oid, which: Which) -> Result<Option<(Revision, Option<Tid>)>, Failure> {
+        match self.index.find(oid, which) {
+            Lookup::Revision { revision, end } if revision.place.has_data() => {
+                Ok(Some((revision, end)))
+            }
+            Lookup::Younger => Ok(None),
+            Lookup::Revision { .. } | Lookup::Unknown => Err(Failure::UnknownOid(oid)),
+        }
+    }
+
+    fn load_blocking(&self, oid: Oid, which: Which) -> Result<Option<Loaded<Vec<u8>>>, Failure> {
+        let Some((revision, end)) = self.find(oid, which)? else {
+            return Ok(None);
+        };
+        let mut data = Vec::new();
+        self.log.read(oid, revision.place, &mut data)?;
+        Ok(Some(Loaded { data, tid: revision.tid, end }))
+    }
+}
+
+/// A [`Core`] with its threads and the lock of its directory.
+pub(crate) struct NativeStorage {
+    core: Arc<Core>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+    _lock: Option<Box<dyn Lock>>,
+}
+
+impl NativeStorage {
+    pub(crate) fn start(core: Core, lock: Option<Box<dyn Lock>>) -> Result<Self, OpenError> {
+        let core = Arc::new(core);
+        let core_of_committer = Arc::clone(&core);
+        let committer = thread::Builder::new()
+            .name("storage-committer".to_owned())
+            .spawn(move || committer::run(&core_of_committer))
+            .map_err(OpenError::Thread)?;
+        Ok(Self { core, committer: Mutex::new(Some(committer)), _lock: lock })
+    }
+
+    /// Ends the threads after what they have to do; `false` if that was done before.
+    fn stop(&self) -> bool {
+        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(committer) = committer else {
+            return false;
+        };
+        self.core.queue.close();
+        if committer.join().is_err() {
+            tracing::error!("the committer panicked");
+        }
+        self.core.refusing.get_or_init(|| "it is closed".to_owned());
+        self.core.pool.close();
+        true
+    }
+}
+
+impl Drop for NativeStorage {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Storage for NativeStorage {
+    fn name(&self) -> String {
+        self.core.log.name()
+    }
+
+    fn extent(&self) -> Extent {
+        Extent { objects: self.core.index.objects(), bytes: self.core.log.size_bytes() }
+    }
+
+    fn load(&self, oid: Oid, which: Which, data: &mut Vec<u8>) -> Result<Found, Failure> {
+        let Some((revision, end)) = self.core.find(oid, which)? else {
+            return Ok(Found::Younger);
+        };
+        if self.core.log.read_cached(oid, revision.place, data)? {
+            Ok(Found::Revision { tid: revision.tid, end })
+        } else {
+            Ok(Found::Later)
+        }
+    }
+
+    fn load_later(&self, oid: Oid, which: Which, reply: ReplyTo) {
+        let core = Arc::clone(&self.core);
+        self.core.pool.run(move || {
+            reply.send(Completion::Loaded(core.load_blocking(oid, which)));
+        });
+    }
+
+    fn end_tid(&self, oid: Oid, tid: Tid) -> Option<Tid> {
+        match self.core.index.find(oid, Which::Serial(tid)) {
+            Lookup::Revision { end, .. } => end,
+            Lookup::Unknown | Lookup::Younger => None,
+        }
+    }
+
+    fn current_tid(&self, oid: Oid) -> Result<Tid, Failure> {
+        self.core.current_tid(oid)
+    }
+
+    fn new_oids(&self, count: u32, reply: ReplyTo) -> Option<Vec<Oid>> {
+        let (taken, extend) = self.core.oids.take(count, reply);
+        if extend {
+            let core = Arc::clone(&self.core);
+            self.core.pool.run(move || core.oids.extend());
+        }
+        match taken {
+            Taken::Now(oids) => Some(oids),
+            Taken::Later => None,
+        }
+    }
+
+    fn begin(&self, meta: Meta) -> Box<dyn Transaction> {
+        let owner = Owner(self.core.owners.fetch_add(1, Ordering::Relaxed));
+        Box::new(Handle::new(Arc::clone(&self.core), owner, meta))
+    }
+
+    fn subscribe(&self, mailbox: &Arc<Mailbox>) -> Tid {
+        self.core.publisher.subscribe(mailbox)
+    }
+
+    fn unsubscribe(&self, mailbox: &Arc<Mailbox>) {
+        self.core.publisher.unsubscribe(mailbox);
+    }
+
+    fn invalidations(&self, since: Tid, until: Tid) -> Option<Vec<Oid>> {
+        self.core.publisher.invalidations(since, until)
+    }
+
+    fn lock_state(&self) -> LockState {
+        self.core.locks.state()
+    }
+
+    fn close(&self) {
+        if self.stop() {
+            self.core.log.close();
+            self.core.oids.close();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Logs: durable (or not) sequences of transactions, under the shared commit path and index.
+//!
+//! A log appends and reads; it knows nothing of locks, conflicts or clients.
+
+pub(crate) mod memory;
+pub(crate) mod segments;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::{Failure, Oid, Tid};
+
+use crate::api::Meta;
+use crate::commit::spill::Spilled;
+use crate::index::Place;
+
+/// A durable multi-version log.
+///
+/// One thread appends; all may read. Only what `append` has returned is ever read.
+pub(crate) trait RecordLog: Send + Sync {
+    /// For people.
+    fn name(&self) -> String;
+
+    /// Bytes taken.
+    fn size_bytes(&self) -> u64;
+
+    /// Bytes that `transaction` will take.
+    fn transaction_bytes(&self, meta: &Meta, records: &[Record]) -> u64;
+
+    /// Promises that an append of so many bytes will find space, if that can be done at once.
+    /// Each promise ends with the append or with [`Self::forget`].
+    fn promise(&self, bytes: u64) -> bool;
+
+    /// Promises after [`Self::promise`] could not; may block.
+    fn promise_blocking(&self, bytes: u64) -> Result<(), Failure>;
+
+    /// Takes a promise back.
+    fn forget(&self, bytes: u64);
+
+    /// Appends the transactions, whose tids ascend, and makes them durable, all or none of them.
+    /// Pushes the places of the records of all of them, in order, to `places`.
+    fn append(
+        &self,
+        batch: &[LogTransaction<'_>],
+        places: &mut Vec<Place>,
+    ) -> Result<(), AppendError>;
+
+    /// Appends the data at `place` to `data` if they are in memory; else `false`, `data` as it
+    /// was.
+    fn read_cached(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<bool, Failure>;
+
+    /// Same, blocking.
+    fn read(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<(), Failure>;
+
+    /// Whether [`Self::checkpoint`] has something to do.
+    fn wants_checkpoint(&self) -> bool;
+
+    /// Makes the next start faster; may block.
+    fn checkpoint(&self);
+
+    /// Same as [`Self::checkpoint`], for the last time.
+    fn close(&self);
+}
+
+/// A transaction to be appended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogTransaction<'a> {
+    pub(crate) tid: Tid,
+    pub(crate) meta: &'a Meta,
+    pub(crate) records: &'a [Record],
+    /// What was promised for it.
+    pub(crate) promised_bytes: u64,
+}
+
+/// A revision to be appended.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) oid: Oid,
+    pub(crate) payload: Payload,
+    /// Made when the record was stored, off the committer's thread; see [`record_crc`].
+    pub(crate) crc: u32,
+}
+
+/// A revision's bytes.
+#[derive(Clone, Debug)]
+pub(crate) enum Payload {
+    /// Deleted, or its creation undone.
+    None,
+    /// In memory.
+    Memory(Bytes),
+    /// In a temporary file.
+    Spilled(Arc<Spilled>),
+}
+
+impl Payload {
+    /// Bytes of data, or [`Place::NO_DATA`].
+    pub(crate) fn len(&self) -> u32 {
+        let length = match self {
+            Self::None => return Place::NO_DATA,
+            Self::Memory(data) => data.len(),
+            Self::Spilled(spilled) => spilled.len(),
+        };
+        debug_assert!(length < Place::NO_DATA as usize, "checked when stored");
+        length as u32
+    }
+}
+
+/// Why a batch was not appended.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum AppendError {
+    /// Nothing of it is in the log, which is as before.
+    #[error("{0}; nothing of the transaction was kept")]
+    TakenBack(String),
+    /// It is not known what is in the log: it must not be appended to any more.
+    #[error("{0}; it is not known whether the transaction was kept")]
+    InDoubt(String),
+}
+
+/// The checksum (CRC-32C) of a record: over its oid, its length and its data.
+pub(crate) fn record_crc(oid: Oid, data: Option<&[u8]>) -> u32 {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    let len = data.map_or(Place::NO_DATA, |data| data.len() as u32);
+    let mut head = [0; 12];
+    let (oid_part, len_part) = head.split_at_mut(8);
+    oid_part.copy_from_slice(&oid.to_bytes());
+    len_part.copy_from_slice(&len.to_le_bytes());
+    digest.update(&head);
+    digest.update(data.unwrap_or_default());
+    digest.finalize() as u32
+}

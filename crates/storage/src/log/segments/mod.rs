@@ -1,0 +1,259 @@
+//! The native log: segment files in a directory.
+//!
+//! ```text
+//! DIR/segments/00000001.log   a segment: see `format`
+//! DIR/segments/00000001.idx   its index, for fast starts: see `sidecar`
+//! DIR/torn/                   what a crash left half written at the end of the log
+//! ```
+
+mod format;
+mod recover;
+mod scan;
+mod sidecar;
+mod space;
+mod writer;
+
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use protocol::{Failure, Oid};
+
+pub(crate) use format::Identity;
+pub(crate) use recover::Recovered;
+
+use super::{AppendError, LogTransaction, Record, RecordLog, record_crc};
+use crate::api::Meta;
+use crate::disk::{Disk, File, Open};
+use crate::index::Place;
+use crate::open::Sync;
+use format::{RECORD_HEADER_BYTES, RecordHeader};
+use sidecar::Block;
+use space::Space;
+use writer::Writer;
+
+/// When so many bytes of the log are in no sidecar, a checkpoint is due: a start reads at most
+/// about as much.
+const CHECKPOINT_BYTES: u64 = 32 << 20;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct SegmentLog {
+    files: Files,
+    sync: Sync,
+    segment_bytes: u64,
+    /// By number; the first one is number 1.
+    segments: ArcSwap<Vec<Arc<Segment>>>,
+    writer: Mutex<Writer>,
+    space: Mutex<Space>,
+    /// Blocks that belong into sidecars and are not there yet.
+    due: Mutex<VecDeque<(Arc<Segment>, Block)>>,
+    /// Held by the one thread that writes sidecars.
+    checkpointing: Mutex<()>,
+    bytes: AtomicU64,
+}
+
+/// Where the log is.
+#[derive(Clone, Debug)]
+struct Files {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    identity: Identity,
+}
+
+/// A segment file.
+#[derive(Debug)]
+struct Segment {
+    number: u32,
+    path: PathBuf,
+    file: Arc<dyn File>,
+    /// Length of the part of its sidecar that is right.
+    sidecar_bytes: AtomicU64,
+}
+
+impl Files {
+    fn segments_dir(&self) -> PathBuf {
+        self.dir.join("segments")
+    }
+
+    fn segment_path(&self, number: u32) -> PathBuf {
+        self.segments_dir().join(format!("{number:08}.log"))
+    }
+
+    fn sidecar_path(&self, number: u32) -> PathBuf {
+        self.segments_dir().join(format!("{number:08}.idx"))
+    }
+
+    fn torn_dir(&self) -> PathBuf {
+        self.dir.join("torn")
+    }
+}
+
+impl SegmentLog {
+    /// Reads with `fetch`, which fills the buffers or says that it would have to wait.
+    fn read_with(
+        &self,
+        oid: Oid,
+        place: Place,
+        data: &mut Vec<u8>,
+        fetch: impl FnOnce(&dyn File, &mut [IoSliceMut<'_>]) -> io::Result<bool>,
+    ) -> Result<bool, Failure> {
+        let segments = self.segments.load();
+        let position = place.segment.checked_sub(1).and_then(|n| usize::try_from(n).ok());
+        let Some(segment) = position.and_then(|position| segments.get(position)) else {
+            return Err(damaged(Path::new("the index"), oid, place, "no such segment"));
+        };
+        let mut header = [0; RECORD_HEADER_BYTES];
+        let start = data.len();
+        data.resize(start + place.len as usize, 0);
+        let body = data.get_mut(start..).unwrap_or_default();
+        let fetched =
+            fetch(&*segment.file, &mut [IoSliceMut::new(&mut header), IoSliceMut::new(&mut *body)]);
+        let outcome = match fetched {
+            Err(error) => Err(damaged(&segment.path, oid, place, &error.to_string())),
+            Ok(true) if !is_whole(&header, oid, body) => {
+                Err(damaged(&segment.path, oid, place, "its checksum is wrong"))
+            }
+            Ok(fetched) => Ok(fetched),
+        };
+        if !matches!(outcome, Ok(true)) {
+            data.truncate(start);
+        }
+        outcome
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        // The writer changes its state only after the file is as that says.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn space(&self) -> MutexGuard<'_, Space> {
+        self.space.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn due(&self) -> MutexGuard<'_, VecDeque<(Arc<Segment>, Block)>> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a block to its segment's sidecar.
+    fn write_sidecar(&self, segment: &Segment, block: &Block) -> io::Result<()> {
+        if self.sync == Sync::None {
+            // A sidecar must not say more than a power cut leaves of its segment.
+            segment.file.sync()?;
+        }
+        let path = self.files.sidecar_path(segment.number);
+        let offset = segment.sidecar_bytes.load(Ordering::Relaxed);
+        let how = if offset == 0 { Open::Truncated } else { Open::Existing };
+        let file = self.files.disk.open(&path, how)?;
+        file.set_len(offset)?;
+        let end = block.append(&*file, offset, self.files.identity)?;
+        segment.sidecar_bytes.store(end, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl RecordLog for SegmentLog {
+    fn name(&self) -> String {
+        format!("file:{}", self.files.dir.display())
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn transaction_bytes(&self, meta: &Meta, records: &[Record]) -> u64 {
+        format::transaction_bytes(meta, records)
+    }
+
+    fn promise(&self, bytes: u64) -> bool {
+        self.space().promise(bytes)
+    }
+
+    fn promise_blocking(&self, bytes: u64) -> Result<(), Failure> {
+        Space::promise_blocking(&self.space, bytes).map_err(|error| {
+            Failure::Storage(format!("{}: no space for the transaction: {error}", self.name()))
+        })
+    }
+
+    fn forget(&self, bytes: u64) {
+        self.space().forget(bytes);
+    }
+
+    fn append(
+        &self,
+        batch: &[LogTransaction<'_>],
+        places: &mut Vec<Place>,
+    ) -> Result<(), AppendError> {
+        self.append_batch(batch, places)
+    }
+
+    fn read_cached(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<bool, Failure> {
+        self.read_with(oid, place, data, |file, bufs| file.read_cached_at(bufs, place.offset))
+    }
+
+    fn read(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<(), Failure> {
+        self.read_with(oid, place, data, |file, bufs| {
+            let mut offset = place.offset;
+            for buf in bufs {
+                file.read_exact_at(buf, offset)?;
+                offset += buf.len() as u64;
+            }
+            Ok(true)
+        })
+        .map(drop)
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        !self.due().is_empty()
+    }
+
+    fn checkpoint(&self) {
+        let _one_at_a_time = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let Some((segment, block)) = self.due().pop_front() else {
+                return;
+            };
+            if let Err(error) = self.write_sidecar(&segment, &block) {
+                // Later blocks do not fit behind the gap, which readers notice.
+                let path = self.files.sidecar_path(segment.number);
+                tracing::warn!(
+                    "cannot write {}: {error}; the next start takes longer",
+                    path.display()
+                );
+            }
+        }
+    }
+
+    fn close(&self) {
+        self.hand_over_block(&mut self.writer());
+        self.checkpoint();
+        let writer = self.writer();
+        // Gives back what was allocated and not used.
+        let released = writer.segment.file.set_len(writer.tail);
+        if let Err(error) = released.and_then(|()| writer.segment.file.sync()) {
+            tracing::warn!("closing {}: {error}", writer.segment.path.display());
+        }
+    }
+}
+
+/// Whether header and data are those of a record of `oid`.
+fn is_whole(header: &[u8; RECORD_HEADER_BYTES], oid: Oid, data: &[u8]) -> bool {
+    RecordHeader::decode(header).is_some_and(|header| {
+        header.oid == oid
+            && header.data_bytes() == data.len() as u64
+            && header.crc == record_crc(oid, Some(data))
+    })
+}
+
+fn damaged(path: &Path, oid: Oid, place: Place, what: &str) -> Failure {
+    let text = format!(
+        "{}: cannot read the record of object {oid} at offset {}: {what}",
+        path.display(),
+        place.offset
+    );
+    tracing::error!("{text}");
+    Failure::Storage(text)
+}

@@ -1,0 +1,260 @@
+//! Appends batches of transactions: one write, one sync.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use protocol::Tid;
+
+use super::format::{
+    RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader,
+    TRANSACTION_HEADER_BYTES, TransactionHeader, padded,
+};
+use super::sidecar::{Block, Entry};
+use super::{CHECKPOINT_BYTES, Files, Segment, SegmentLog};
+use crate::disk::{File, Open};
+use crate::index::Place;
+use crate::log::{AppendError, LogTransaction, Payload};
+use crate::open::Sync;
+
+/// Where the next batch goes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) segment: Arc<Segment>,
+    /// End of what is written. What the file has beyond it was taken back or is garbage.
+    pub(super) tail: u64,
+    /// End of what is known to be durable.
+    pub(super) durable: u64,
+    pub(super) last_tid: Tid,
+    /// What is in no sidecar and not due for one.
+    pub(super) block: Block,
+}
+
+/// A batch is written in pieces of about this size.
+const PIECE_BYTES: usize = 4 << 20;
+
+impl SegmentLog {
+    pub(super) fn append_batch(
+        &self,
+        batch: &[LogTransaction<'_>],
+        places: &mut Vec<Place>,
+    ) -> Result<(), AppendError> {
+        let mut writer = self.writer();
+        if writer.tail >= self.segment_bytes {
+            self.roll(&mut writer);
+        }
+        let promised: u64 = batch.iter().map(|transaction| transaction.promised_bytes).sum();
+        let first_place = places.len();
+        let written = self.write_and_sync(&writer, batch, places);
+        let mut space = self.space();
+        space.forget(promised);
+        let tail = match written {
+            Ok(tail) => tail,
+            Err(error) => {
+                drop(space);
+                places.truncate(first_place);
+                return Err(error);
+            }
+        };
+        space.tail = tail;
+        drop(space);
+        self.bytes.fetch_add(tail - writer.tail, Ordering::Relaxed);
+        writer.tail = tail;
+        if self.sync == Sync::Commit {
+            writer.durable = tail;
+        }
+        let mut new_places = places.iter().skip(first_place);
+        for transaction in batch {
+            let of_transaction = transaction.records.iter().zip(&mut new_places);
+            writer.block.entries.extend(of_transaction.map(|(record, place)| Entry {
+                oid: record.oid,
+                tid: transaction.tid,
+                place: *place,
+            }));
+            writer.block.last_tid = transaction.tid;
+            writer.last_tid = transaction.tid;
+        }
+        if tail - writer.block.from >= CHECKPOINT_BYTES {
+            self.hand_over_block(&mut writer);
+        }
+        Ok(())
+    }
+
+    /// Marks what the writer remembers as due for the sidecar.
+    pub(super) fn hand_over_block(&self, writer: &mut Writer) {
+        let mut block = std::mem::replace(&mut writer.block, Block::empty(writer.tail));
+        block.to = writer.tail;
+        if block.to > block.from {
+            self.due().push_back((Arc::clone(&writer.segment), block));
+        }
+    }
+
+    /// The new tail; on failure the file is as before, or in doubt.
+    fn write_and_sync(
+        &self,
+        writer: &Writer,
+        batch: &[LogTransaction<'_>],
+        places: &mut Vec<Place>,
+    ) -> Result<u64, AppendError> {
+        let segment = &writer.segment;
+        let file = &*segment.file;
+        let mut out = Output { file, offset: writer.tail, piece: Vec::new() };
+        let written = batch
+            .iter()
+            .try_for_each(|transaction| {
+                self.put(transaction, segment.number, writer.durable, &mut out, places)
+            })
+            .and_then(|()| out.flush());
+        let failed = |what: &str, error: &io::Error| {
+            format!("cannot {what} {}: {error}", segment.path.display())
+        };
+        let take_back = || file.set_len(writer.tail).and_then(|()| file.sync());
+        if let Err(error) = written {
+            let text = failed("write to", &error);
+            return Err(match take_back() {
+                Ok(()) => AppendError::TakenBack(text),
+                Err(_) => AppendError::InDoubt(text),
+            });
+        }
+        if self.sync == Sync::Commit
+            && let Err(error) = file.sync()
+        {
+            // Nobody can say what a failed sync left; taking it back is still worth the attempt.
+            let text = failed("sync", &error);
+            if let Err(error) = take_back() {
+                tracing::error!("{}", failed("cut", &error));
+            }
+            return Err(AppendError::InDoubt(text));
+        }
+        Ok(out.offset)
+    }
+
+    fn put(
+        &self,
+        transaction: &LogTransaction<'_>,
+        segment: u32,
+        durable_to: u64,
+        out: &mut Output<'_>,
+        places: &mut Vec<Place>,
+    ) -> io::Result<()> {
+        let LogTransaction { tid, meta, records, .. } = *transaction;
+        let header = TransactionHeader::new(tid, meta, records, durable_to);
+        let start = out.position();
+        out.put(&header.encode(self.files.identity))?;
+        for part in [&meta.user, &meta.description, &meta.extension] {
+            out.put(part)?;
+        }
+        out.pad_to(start + TRANSACTION_HEADER_BYTES as u64 + padded(header.meta_bytes()))?;
+        for record in records {
+            let offset = out.position();
+            let header = RecordHeader::of(record);
+            out.put(&header.encode())?;
+            match &record.payload {
+                Payload::None => (),
+                Payload::Memory(data) => out.put(data)?,
+                Payload::Spilled(spilled) => out.put(&spilled.read()?)?,
+            }
+            out.pad_to(offset + RECORD_HEADER_BYTES as u64 + padded(header.data_bytes()))?;
+            places.push(Place { offset, segment, len: header.len });
+        }
+        out.put(&header.total_bytes.to_le_bytes())
+    }
+
+    /// Starts a new segment. If that cannot be done, the current one just goes on growing.
+    fn roll(&self, writer: &mut Writer) {
+        let promised = self.space().promised;
+        match self.try_roll(writer, promised) {
+            Ok(()) => (),
+            Err(error) => tracing::warn!(
+                "cannot start a segment after {}: {error}; it is used on",
+                writer.segment.path.display()
+            ),
+        }
+    }
+
+    fn try_roll(&self, writer: &mut Writer, promised: u64) -> io::Result<()> {
+        let old = &writer.segment;
+        if writer.durable < writer.tail {
+            old.file.sync()?;
+            writer.durable = writer.tail;
+        }
+        let number = old.number + 1;
+        let segment = Arc::new(self.files.create_segment(number, writer.last_tid)?);
+        let tail = SEGMENT_HEADER_BYTES as u64;
+        let allocated = match segment.allocate(tail + promised) {
+            Ok(allocated) => allocated,
+            Err(error) => {
+                self.files.disk.remove(&segment.path)?;
+                return Err(error);
+            }
+        };
+        let mut space = self.space();
+        if tail + space.promised > allocated {
+            // More was promised meanwhile, in the old segment: stay there this time.
+            drop(space);
+            return self.files.disk.remove(&segment.path);
+        }
+        space.segment = Arc::clone(&segment);
+        space.tail = tail;
+        space.allocated = allocated;
+        drop(space);
+        // Gives back what was allocated and not used.
+        if let Err(error) = old.file.set_len(writer.tail) {
+            tracing::warn!("cutting {}: {error}", old.path.display());
+        }
+        self.hand_over_block(writer);
+        let mut segments = Vec::clone(&self.segments.load());
+        segments.push(Arc::clone(&segment));
+        self.segments.store(Arc::new(segments));
+        self.bytes.fetch_add(tail, Ordering::Relaxed);
+        writer.segment = segment;
+        writer.tail = tail;
+        writer.durable = tail;
+        writer.block = Block::empty(tail);
+        Ok(())
+    }
+}
+
+impl Files {
+    /// Makes an empty segment, durably.
+    pub(super) fn create_segment(&self, number: u32, previous: Tid) -> io::Result<Segment> {
+        let path = self.segment_path(number);
+        let file = self.disk.open(&path, Open::New)?;
+        let header = SegmentHeader { number, previous }.encode(self.identity);
+        file.write_all_at(&[IoSlice::new(&header)], 0)?;
+        file.sync()?;
+        self.disk.sync_dir(&self.segments_dir())?;
+        Ok(Segment { number, path, file, sidecar_bytes: AtomicU64::new(0) })
+    }
+}
+
+/// Collects small parts into large writes.
+struct Output<'a> {
+    file: &'a dyn File,
+    /// Where `piece` goes.
+    offset: u64,
+    piece: Vec<u8>,
+}
+
+impl Output<'_> {
+    fn position(&self) -> u64 {
+        self.offset + self.piece.len() as u64
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn pad_to(&mut self, position: u64) -> io::Result<()> {
+        let missing = position.saturating_sub(self.position()) as usize;
+        self.put([0; 8].get(..missing).unwrap_or_default())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all_at(&[IoSlice::new(&self.piece)], self.offset)?;
+        self.offset += self.piece.len() as u64;
+        self.piece.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! Hands out oids, none of them twice, not even after a crash.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::{Failure, Oid};
+
+use crate::disk::{Disk, Open};
+use crate::mailbox::{Completion, ReplyTo};
+use crate::open::OpenError;
+
+/// Most oids in one answer, as in ZEO.
+pub(crate) const MAX_COUNT: u32 = 100;
+
+/// A crash loses at most this many oids, and one file write makes this many available.
+const BLOCK: u64 = 1 << 16;
+
+/// See the module. All oids below `bound` may be handed out; the file says so.
+#[derive(Debug)]
+pub(crate) struct Oids {
+    state: Mutex<State>,
+    file: Option<BoundFile>,
+}
+
+#[derive(Debug)]
+struct State {
+    next: u64,
+    bound: u64,
+    extending: bool,
+    waiting: Vec<(u32, ReplyTo)>,
+}
+
+/// What came of asking.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Now(Vec<Oid>),
+    /// The caller's [`ReplyTo`] is queued.
+    Later,
+}
+
+/// `DIR/next-oid`: a bound that all oids handed out are below, in decimal.
+#[derive(Clone, Debug)]
+pub(crate) struct BoundFile {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+}
+
+impl Oids {
+    /// `stored`: the largest oid in the log. Without a file, nothing survives the process.
+    pub(crate) fn open(stored: Option<Oid>, file: Option<BoundFile>) -> Result<Self, OpenError> {
+        let bound = match &file {
+            Some(file) => file.read()?,
+            None => u64::MAX,
+        };
+        let given = if file.is_some() { bound } else { 1 };
+        // Object 0 is the root of a ZODB, which every client knows without asking.
+        let next = stored.map_or(1, |oid| oid.0.saturating_add(1)).max(given);
+        let state = State { next, bound, extending: false, waiting: Vec::new() };
+        Ok(Self { state: Mutex::new(state), file })
+    }
+
+    /// Never hands out `oid` or smaller ones: somebody stores it.
+    pub(crate) fn raise_above(&self, oid: Oid) {
+        let mut state = self.lock();
+        state.next = state.next.max(oid.0.saturating_add(1));
+    }
+
+    /// Takes `count` oids; the second result says that [`Self::extend`] should be run soon.
+    pub(crate) fn take(&self, count: u32, reply: ReplyTo) -> (Taken, bool) {
+        let count = count.clamp(1, MAX_COUNT);
+        let mut state = self.lock();
+        let taken = match state.take(count) {
+            Some(oids) => Taken::Now(oids),
+            None => {
+                state.waiting.push((count, reply));
+                Taken::Later
+            }
+        };
+        let low = state.bound.saturating_sub(state.next) < BLOCK / 2 && state.bound < u64::MAX;
+        let extend = low && !state.extending;
+        state.extending |= extend;
+        (taken, extend)
+    }
+
+    /// Makes more oids available, durably; blocks.
+    pub(crate) fn extend(&self) {
+        let bound = {
+            let state = self.lock();
+            state.next.max(state.bound).saturating_add(BLOCK)
+        };
+        let written = self.file.as_ref().map_or(Ok(()), |file| file.write(bound));
+        let mut state = self.lock();
+        state.extending = false;
+        match &written {
+            Ok(()) => state.bound = bound,
+            Err(error) => tracing::error!("cannot reserve oids: {error}"),
+        }
+        for (count, reply) in std::mem::take(&mut state.waiting) {
+            let oids = match &written {
+                Ok(()) => state.take(count).ok_or_else(|| "all oids are used up".to_owned()),
+                Err(error) => Err(format!("cannot reserve oids: {error}")),
+            };
+            reply.send(Completion::Oids(oids.map_err(Failure::Storage)));
+        }
+    }
+
+    /// Forgets what was reserved and not handed out.
+    pub(crate) fn close(&self) {
+        let next = self.lock().next;
+        if let Some(Err(error)) = self.file.as_ref().map(|file| file.write(next)) {
+            tracing::warn!("cannot write the next oid: {error}; some oids stay unused");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self, count: u32) -> Option<Vec<Oid>> {
+        let end = self.next.checked_add(u64::from(count))?;
+        if end > self.bound {
+            return None;
+        }
+        let oids = (self.next..end).map(Oid).collect();
+        self.next = end;
+        Some(oids)
+    }
+}
+
+impl BoundFile {
+    const NAME: &'static str = "next-oid";
+
+    fn path(&self) -> PathBuf {
+        self.dir.join(Self::NAME)
+    }
+
+    /// The bound; a file that is absent or not ours would mean oids given out twice.
+    fn read(&self) -> Result<u64, OpenError> {
+        let path = self.path();
+        let file = self.disk.open(&path, Open::Existing).map_err(OpenError::io(&path))?;
+        let mut text = vec![0; file.len().map_err(OpenError::io(&path))?.min(32) as usize];
+        file.read_exact_at(&mut text, 0).map_err(OpenError::io(&path))?;
+        let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
+        number.ok_or(OpenError::Damaged { path, offset: 0, what: "not a number" })
+    }
+
+    pub(crate) fn write(&self, bound: u64) -> io::Result<()> {
+        replace(&*self.disk, &self.dir, Self::NAME, format!("{bound}\n").as_bytes())
+    }
+}
+
+/// Puts a file in place of another one, durably, so that a crash leaves one of the two.
+pub(crate) fn replace(disk: &dyn Disk, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let new = dir.join(format!("{name}.new"));
+    let file = disk.open(&new, Open::Truncated)?;
+    file.write_all_at(&[IoSlice::new(bytes)], 0)?;
+    file.sync()?;
+    disk.rename(&new, &dir.join(name))?;
+    disk.sync_dir(dir)
+}
