@@ -129,7 +129,7 @@ impl<'a> Run<'a> {
             opcode::GLOBAL => self.global(start),
             opcode::NEWOBJ => self.new_object(),
             opcode::BUILD => self.build(),
-            op => Err(Malformed(format!("pickle opcode {:?} is refused", char::from(op)))),
+            op => Err(Malformed(format!("pickle opcode {op:#04x} is refused"))),
         }
     }
 

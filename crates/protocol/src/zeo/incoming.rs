@@ -28,7 +28,7 @@ pub(super) fn decode(
             let reply = if flag.is_true() {
                 Reply::Failed(failure(arguments).ok_or_else(|| unlike("an error"))?)
             } else {
-                reply(arguments, expect).ok_or_else(|| Malformed(format!("no {expect:?}")))?
+                reply(arguments, expect).ok_or_else(|| unlike(&format!("{expect:?}")))?
             };
             Ok(Incoming::Reply { number, reply })
         }
