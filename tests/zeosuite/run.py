@@ -77,7 +77,8 @@ def options(argv):
     p.add_argument('--jobs', type=int, default=4, help='tests at a time')
     p.add_argument('--serial', metavar='FILE',
                    help='tests that run alone, after the others')
-    p.add_argument('--timeout', type=float, default=180)
+    p.add_argument('--timeout', type=float, default=120,
+                   help='seconds for one test')
     p.add_argument('--repeat', type=int, default=1,
                    help='run each test N times')
     p.add_argument('--json', help='file for the results')

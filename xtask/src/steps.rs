@@ -45,7 +45,11 @@ pub(crate) const STEPS: &[Step] = &[
             Cargo(&[], &["deny", "--offline", "check", "bans", "licenses", "sources"]),
         )
     },
-    step("unit", "unit, property, conformance and doc tests", Cargo(&[], &["test", "--workspace"])),
+    step(
+        "unit",
+        "unit, property, conformance and doc tests",
+        Cargo(&[], &["test", "--workspace", "--no-fail-fast"]),
+    ),
     step(
         "shuttle",
         "the lock manager under every kind of schedule",
