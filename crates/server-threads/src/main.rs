@@ -1,2 +1,71 @@
-//! To be filled.
-fn main() {}
+//! zeoxide on threads: two for each connection, one that reads and one that pushes.
+//!
+//! A request costs one read and one write, and a lock that is hardly ever contended: the reader
+//! answers by itself. The pusher sleeps until something reaches the connection's mailbox that the
+//! reader will not look for.
+//!
+//! **Never**: a poll for readiness, a wait for a client that does not read.
+//!
+//! Start reading at [`client`].
+
+mod client;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use anyhow::Context as _;
+use server::{Listener, Runtime, Server, Setup};
+use tracing::warn;
+
+fn main() -> ExitCode {
+    server::run::<Threads>()
+}
+
+/// Blocking calls, and a scheduler that is the system's.
+struct Threads;
+
+impl Runtime for Threads {
+    const NAME: &'static str = "zeoxide-threads";
+
+    fn serve(Setup { server, listeners, threads, lifetime }: Setup) -> anyhow::Result<()> {
+        if threads.is_some() {
+            warn!("--threads has no effect: every connection has its own");
+        }
+        let acceptors = listeners
+            .into_iter()
+            .map(|listener| accept(Arc::clone(&server), listener))
+            .collect::<io::Result<Vec<_>>>()
+            .context("cannot start a thread")?;
+        lifetime.wait();
+        for acceptor in acceptors {
+            // One that panicked has said so.
+            let _ended = acceptor.join();
+        }
+        Ok(())
+    }
+}
+
+/// Starts the thread that accepts from `listener` until the server stops.
+fn accept(server: Arc<Server>, listener: Listener) -> io::Result<JoinHandle<()>> {
+    let accept = move || {
+        loop {
+            let error = match listener.socket.accept() {
+                Ok((socket, address)) => {
+                    if !listener.is_unix {
+                        // That a client is gone already is found by the first read.
+                        let _set = socket.set_tcp_nodelay(true);
+                    }
+                    let name = server::peer_name(&address);
+                    client::start(&server, listener.dialect, name, socket);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let Some(pause) = server.after_failed_accept(&error) else { return };
+            thread::sleep(pause);
+        }
+    };
+    thread::Builder::new().name("accept".to_owned()).spawn(accept)
+}

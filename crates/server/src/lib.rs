@@ -1,1 +1,36 @@
-//! To be filled.
+//! What every zeoxide server shares: command line, listeners, the way from bytes to a session and
+//! back, limits, shutdown.
+//!
+//! A server binary is a [`Runtime`]: it accepts, reads, writes and wakes in the idiom of its
+//! runtime, and [`run()`] does the rest of its `main`. This is not an abstraction of I/O: the
+//! runtimes are compared with each other, so each is written as its experts would write it.
+//!
+//! ```text
+//! run: options, listeners, storages -> Setup -> Runtime::serve
+//!                                                 |  accept, read, write, wake
+//!                                                 v
+//!                                             Connection: handshake, then Session<C>
+//! ```
+//!
+//! **Never**: a read, a write or a wait on a client's socket; a look into messages after the
+//! handshake.
+//!
+//! Start reading at [`connection`], then [`run`](mod@run) for start and shutdown.
+
+mod buffers;
+mod clock;
+pub mod connection;
+pub mod listen;
+pub mod options;
+mod peer;
+pub mod run;
+pub mod shared;
+mod status;
+pub mod storages;
+
+pub use codecs::Dialect;
+pub use connection::{Closed, Connection};
+pub use listen::{Listener, peer_name};
+pub use options::Options;
+pub use run::{Lifetime, Runtime, Setup, run};
+pub use shared::Server;

@@ -1,0 +1,137 @@
+//! The memory of one connection: small while it is idle, whatever went through it before.
+
+use bytes::BytesMut;
+use protocol::frame::PREFIX_BYTES;
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Output {
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.bytes.get(self.written..).unwrap_or_default()
+    }
+
+    /// Where to append. All of it is unwritten, so that its length says how much waits.
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        self.bytes.drain(..self.written);
+        self.written = 0;
+        &mut self.bytes
+    }
+
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.written += count;
+        debug_assert!(self.written <= self.bytes.len(), "more was written than there is");
+        if self.written >= self.bytes.len() {
+            self.written = 0;
+            self.bytes.clear();
+            if self.bytes.capacity() > KEPT_BYTES {
+                self.bytes = Vec::new();
+            }
+        }
+    }
+}
+
+/// Gives `input` spare capacity for a read.
+///
+/// It grows with what has arrived, by doubling, never with what is announced; and what a long
+/// message made it grow to is given back when that message has been taken off.
+pub(crate) fn prepare(input: &mut BytesMut) {
+    input.reserve(input.len().clamp(SPARE_BYTES, KEPT_BYTES));
+    if input.is_empty() && input.capacity() > KEPT_BYTES {
+        *input = BytesMut::with_capacity(2 * SPARE_BYTES);
+    }
+}
+
+/// Whether there is something for a session to handle: a whole message, of any length.
+pub(crate) fn has_frame(input: &BytesMut) -> bool {
+    input.first_chunk::<PREFIX_BYTES>().is_some_and(|prefix| {
+        let length = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
+        input.len() - PREFIX_BYTES >= length
+    })
+}
+
+/// A read asks for at least this much: many requests, or a large part of a usual record.
+const SPARE_BYTES: usize = 8 << 10;
+
+/// A buffer that was larger than this is not kept.
+const KEPT_BYTES: usize = 128 << 10;
+
+#[cfg(test)]
+mod tests {
+    use protocol::frame;
+
+    use super::*;
+
+    #[test]
+    fn output_leaves_in_pieces() {
+        let mut output = Output::default();
+        output.tail().extend_from_slice(b"abcdef");
+        output.consume(2);
+        assert_eq!(output.rest(), b"cdef");
+        output.tail().extend_from_slice(b"gh");
+        assert_eq!(output.rest(), b"cdefgh");
+        output.consume(6);
+        assert_eq!(output.rest(), b"");
+    }
+
+    #[test]
+    fn large_output_memory_is_not_kept() {
+        let mut output = Output::default();
+        output.tail().resize(KEPT_BYTES + 1, 0);
+        output.consume(KEPT_BYTES + 1);
+        assert_eq!(output.bytes.capacity(), 0);
+        output.tail().resize(100, 0);
+        output.consume(100);
+        assert!(output.bytes.capacity() >= 100, "small memory is used again");
+    }
+
+    #[test]
+    fn input_grows_for_a_long_message_and_shrinks_after_it() {
+        let long = 1 << 20;
+        let mut input = BytesMut::new();
+        let mut whole = Vec::new();
+        assert!(frame::write(&mut whole, |out| out.resize(out.len() + long, 7)));
+        let mut rest = whole.as_slice();
+        while !rest.is_empty() {
+            prepare(&mut input);
+            let spare = input.capacity() - input.len();
+            assert!(spare >= SPARE_BYTES);
+            assert!(input.capacity() <= 3 * input.len() + 4 * SPARE_BYTES, "grew beyond need");
+            let (now, later) = rest.split_at(spare.min(rest.len()));
+            input.extend_from_slice(now);
+            rest = later;
+        }
+        assert!(has_frame(&input));
+        drop(frame::split(&mut input, long));
+        prepare(&mut input);
+        assert!(input.capacity() <= KEPT_BYTES);
+    }
+
+    #[test]
+    fn small_requests_use_the_same_memory_again() {
+        let mut input = BytesMut::new();
+        prepare(&mut input);
+        let memory = input.as_ptr();
+        for _ in 0..1000 {
+            input.extend_from_slice(b"\0\0\0\x05hello");
+            drop(frame::split(&mut input, 100));
+            prepare(&mut input);
+        }
+        let distance = input.as_ptr().addr().abs_diff(memory.addr());
+        assert!(distance < 2 * SPARE_BYTES, "{distance}");
+    }
+
+    #[test]
+    fn a_frame_is_there_when_its_last_byte_is() {
+        let mut input = BytesMut::new();
+        for byte in *b"\0\0\0\x02ab" {
+            assert!(!has_frame(&input));
+            input.extend_from_slice(&[byte]);
+        }
+        assert!(has_frame(&input));
+    }
+}

@@ -1,0 +1,270 @@
+//! One connection, as a runtime drives it: bytes in, bytes out, and a look into the mailbox.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use codecs::Dialect;
+use protocol::frame::{self, TooLong};
+use storage::{Mailbox, Overflowed, Wake};
+use tracing::{debug, info, warn};
+
+use crate::buffers::{self, Output};
+use crate::peer::{self, Peer};
+use crate::shared::{Phase, Place, Server};
+use crate::status;
+
+/// A connection from its first byte to its last.
+///
+/// A runtime does three things with it, in any order it likes, until one of them returns
+/// [`Closed`]: it writes [`Self::output`] and tells so by [`Self::consume`]; it reads into
+/// [`Self::read_buffer`] while [`Self::wants_input`]; and it calls [`Self::handle`] after a read,
+/// after a wake-up, and while [`Self::has_work`]. At the end it calls [`Self::close`].
+pub struct Connection {
+    // In this order, so that the session's end (its transaction is aborted) is over when the
+    // server counts the connection as gone.
+    stage: Stage,
+    mailbox: Arc<Mailbox>,
+    input: BytesMut,
+    output: Output,
+    dialect: Dialect,
+    name: String,
+    /// Any byte came.
+    heard: bool,
+    /// Everything has been said; the connection ends when it is written.
+    leaving: bool,
+    place: Place,
+}
+
+enum Stage {
+    /// The greeting is out, the answer is not there.
+    Greeted,
+    Serving(Box<dyn Peer>),
+}
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+pub enum Closed {
+    /// The client closed it.
+    #[error("by the client")]
+    ByClient,
+    /// The system did.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Everything has been said.
+    #[error("nothing is left to say")]
+    Finished,
+    /// The server ends.
+    #[error("the server stops")]
+    Stopped,
+    /// The client did not answer the greeting as any client does.
+    #[error("'{}' is not an answer to the greeting", .0.escape_ascii())]
+    Answer(bytes::Bytes),
+    /// The answer to the greeting is longer than any.
+    #[error("not an answer to the greeting: {0}")]
+    AnswerTooLong(TooLong),
+    /// The client does not read.
+    #[error(transparent)]
+    Overflowed(#[from] Overflowed),
+    /// The session cannot go on.
+    #[error(transparent)]
+    Session(#[from] session::Closed),
+}
+
+impl Connection {
+    /// A connection whose listener speaks `dialect`. `name` is the client's in log lines; `wake`
+    /// has the runtime call [`Self::handle`].
+    ///
+    /// `None`: it cannot be served, because there are too many or the server stops.
+    pub fn new(
+        server: &Arc<Server>,
+        dialect: Dialect,
+        name: String,
+        wake: Arc<dyn Wake>,
+    ) -> Option<Self> {
+        let place = server.admit(Arc::clone(&wake), &name)?;
+        debug!(peer = name, "connected");
+        let mut connection = Self {
+            stage: Stage::Greeted,
+            mailbox: Mailbox::new(server.outgoing_bytes_max, wake),
+            input: BytesMut::new(),
+            output: Output::default(),
+            dialect,
+            name,
+            heard: false,
+            leaving: false,
+            place,
+        };
+        connection.say(&dialect.greeting());
+        Some(connection)
+    }
+
+    /// Where events for this connection arrive.
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    /// Where to append what is read; has spare capacity for it.
+    pub fn read_buffer(&mut self) -> &mut BytesMut {
+        buffers::prepare(&mut self.input);
+        &mut self.input
+    }
+
+    /// Whether more should be read: not while much is unanswered or unwritten.
+    pub fn wants_input(&self) -> bool {
+        let handled = match &self.stage {
+            Stage::Greeted => !self.output_is_high(),
+            Stage::Serving(session) => session.wants_input(self.output.rest()),
+        };
+        handled && !self.leaving
+    }
+
+    /// What is to be written.
+    pub fn output(&self) -> &[u8] {
+        self.output.rest()
+    }
+
+    /// The first `count` bytes of [`Self::output`] were written.
+    pub fn consume(&mut self, count: usize) -> Result<(), Closed> {
+        self.output.consume(count);
+        self.check_leaving()
+    }
+
+    /// Whether [`Self::handle`] left requests alone because of the output, which is now written.
+    pub fn has_work(&self) -> bool {
+        match &self.stage {
+            Stage::Greeted => false,
+            Stage::Serving(session) => {
+                self.output.rest().is_empty()
+                    && session.wants_input(self.output.rest())
+                    && buffers::has_frame(&self.input)
+            }
+        }
+    }
+
+    /// Handles what was read and what is in the mailbox.
+    pub fn handle(&mut self) -> Result<(), Closed> {
+        self.heard |= !self.input.is_empty();
+        match self.place.server.phase() {
+            Phase::Serving => (),
+            Phase::Stopping => return self.handle_stop(),
+            Phase::Stopped => return Err(Closed::Stopped),
+        }
+        if self.output_is_high() {
+            // What is pushed to a client that does not read has to stay in the mailbox: that is
+            // where it is counted.
+            return self.check_patience();
+        }
+        if let Stage::Greeted = self.stage {
+            self.handle_answer()?;
+        }
+        if let Stage::Serving(session) = &mut self.stage {
+            let output = self.output.tail();
+            // What was published before these requests were read leaves before their replies.
+            session.handle_mailbox(output)?;
+            session.handle_input(&mut self.input, output)?;
+            session.handle_mailbox(output)?;
+        }
+        self.check_leaving()
+    }
+
+    /// Ends the connection, and says so in the log.
+    pub fn close(self, why: &Closed) {
+        let peer = match &self.stage {
+            Stage::Serving(session) => session.label(),
+            Stage::Greeted => &self.name,
+        };
+        // A runtime may have hung up to end a blocked write: then this is the reason.
+        let own = self.check_patience().err();
+        let why = match own {
+            Some(ref own) if matches!(why, Closed::ByClient | Closed::Io(_)) => own,
+            _ => why,
+        };
+        match why {
+            // Health checks connect and go, all day long.
+            Closed::ByClient | Closed::Io(_) if !self.heard => debug!(peer, "closed: {why}"),
+            Closed::ByClient | Closed::Io(_) if !self.input.is_empty() => {
+                info!(peer, "disconnected in the middle of a message: {why}");
+            }
+            Closed::ByClient => info!(peer, "disconnected"),
+            Closed::Io(_) | Closed::Stopped => info!(peer, "disconnected: {why}"),
+            Closed::Finished => debug!(peer, "closed: {why}"),
+            Closed::Answer(_)
+            | Closed::AnswerTooLong(_)
+            | Closed::Overflowed(_)
+            | Closed::Session(_) => warn!(peer, "closed: {why}"),
+        }
+    }
+
+    fn handle_answer(&mut self) -> Result<(), Closed> {
+        let answer = frame::split(&mut self.input, ANSWER_BYTES_MAX);
+        let Some(answer) = answer.map_err(Closed::AnswerTooLong)? else {
+            return Ok(());
+        };
+        if &answer[..] == b"ruok" {
+            let status = status::json(&self.place.server.host);
+            self.say(status.as_bytes());
+            self.leaving = true;
+            return Ok(());
+        }
+        let Some(dialect) = self.dialect.chosen_by(&answer) else {
+            return Err(Closed::Answer(answer));
+        };
+        let server = &self.place.server;
+        let mailbox = Arc::clone(&self.mailbox);
+        let host = Arc::clone(&server.host);
+        let session = peer::new(dialect, host, mailbox, server.limits, self.name.clone());
+        self.stage = Stage::Serving(session);
+        Ok(())
+    }
+
+    /// A stopping server takes no more requests, but a client that has asked for a finish is
+    /// told how it ended.
+    fn handle_stop(&mut self) -> Result<(), Closed> {
+        if let Stage::Serving(session) = &mut self.stage {
+            session.handle_mailbox(self.output.tail())?;
+            if session.finishing() {
+                return Ok(());
+            }
+        }
+        self.leaving = true;
+        self.check_leaving()
+    }
+
+    fn output_is_high(&self) -> bool {
+        self.output.rest().len() >= session::HIGH_WATER_BYTES
+    }
+
+    fn check_patience(&self) -> Result<(), Closed> {
+        let server = &self.place.server;
+        if self.mailbox.overflowed() {
+            return Err(Overflowed { limit_bytes: server.outgoing_bytes_max }.into());
+        }
+        if server.is_stopped() { Err(Closed::Stopped) } else { Ok(()) }
+    }
+
+    fn check_leaving(&self) -> Result<(), Closed> {
+        if !self.leaving || !self.output.rest().is_empty() {
+            return Ok(());
+        }
+        match self.place.server.phase() {
+            Phase::Serving => Err(Closed::Finished),
+            Phase::Stopping | Phase::Stopped => Err(Closed::Stopped),
+        }
+    }
+
+    /// Queues one message of the handshake, which is short.
+    fn say(&mut self, message: &[u8]) {
+        let _whole = frame::write(self.output.tail(), |out| out.extend_from_slice(message));
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// No client's answer to the greeting is longer.
+const ANSWER_BYTES_MAX: usize = 64;

@@ -1,0 +1,265 @@
+//! The command line, the same for every server binary. Its contract is part 7 of the design.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use codecs::Endpoint;
+use storage::{CommitLocks, Sync};
+use tracing::level_filters::LevelFilter;
+
+use crate::storages::Named;
+
+/// What a user asked for. Parsing checks every value, and touches nothing.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    version,
+    about = "Stores and serves ZODB databases: a server that replaces ZEO",
+    after_help = EXAMPLES,
+    max_term_width = 100,
+    arg_required_else_help = false
+)]
+pub struct Options {
+    /// Accept clients here (repeatable). zeo://HOST:PORT speaks ZEO's pickle encoding,
+    /// zeo+msgpack://HOST:PORT its MessagePack encoding, proto://HOST:PORT the protobuf protocol.
+    /// zeo+unix:///PATH, zeo+msgpack+unix:///PATH and proto+unix:///PATH are unix sockets. Port 0
+    /// picks a free port
+    #[arg(
+        long,
+        value_name = "URL",
+        default_values = ["zeo://127.0.0.1:8100", "proto://127.0.0.1:8101"],
+        help_heading = "What is served"
+    )]
+    pub listen: Vec<Endpoint>,
+
+    /// Serve this storage under this name (repeatable). file:DIR keeps the data in a directory,
+    /// which is created; memory: forgets them at exit. Either may be followed by ?blobs=DIR
+    #[arg(
+        long,
+        value_name = "NAME=URL",
+        default_value = "1=file:zeoxide-data",
+        help_heading = "What is served"
+    )]
+    pub storage: Vec<Named>,
+
+    /// Let no client write
+    #[arg(long, help_heading = "What is served")]
+    pub read_only: bool,
+
+    /// How many of the last transactions a returning client can catch up with
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Commits")]
+    pub invalidation_queue_size: usize,
+
+    /// What a vote locks: the objects it names, or everything as ZEO does
+    #[arg(long, value_name = "WHAT", default_value = "oid", help_heading = "Commits")]
+    pub commit_locks: Locks,
+
+    /// What a commit waits for: stable storage, or nothing (a power cut can then lose it)
+    #[arg(long, value_name = "WHEN", default_value = "commit", help_heading = "Commits")]
+    pub sync: When,
+
+    /// Worker threads; as many as there are CPUs unless given. Without effect on a server that
+    /// has its own threads for each connection
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub threads: Option<NonZero<u16>>,
+
+    /// Close a connection that announces a longer message. BYTES may end in K, M or G
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "256M",
+        value_parser = message_bytes,
+        help_heading = "Limits"
+    )]
+    pub max_message: usize,
+
+    /// Close a connection whose client reads so slowly that more than this waits for it
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "64M",
+        value_parser = bytes,
+        help_heading = "Limits"
+    )]
+    pub max_outgoing: usize,
+
+    /// Serve at most this many connections at a time, and close others at once; no limit but the
+    /// system's unless given
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_connections: Option<NonZero<usize>>,
+
+    /// What is logged to standard error: off, error, warn, info, debug or trace
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        value_parser = level,
+        help_heading = "Log"
+    )]
+    pub log: LevelFilter,
+}
+
+/// Values of `--commit-locks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Locks {
+    /// The objects that a transaction names.
+    Oid,
+    /// Everything.
+    Global,
+}
+
+/// Values of `--sync`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// A commit is on stable storage before it is answered.
+    Commit,
+    /// The operating system writes when it likes.
+    None,
+}
+
+impl Options {
+    /// The part that storages need.
+    pub(crate) fn storage_options(&self) -> storage::Options {
+        storage::Options {
+            sync: match self.sync {
+                When::Commit => Sync::Commit,
+                When::None => Sync::None,
+            },
+            commit_locks: match self.commit_locks {
+                Locks::Oid => CommitLocks::Oid,
+                Locks::Global => CommitLocks::Global,
+            },
+            invalidation_queue_size: self.invalidation_queue_size,
+            ..storage::Options::default()
+        }
+    }
+
+    /// The part that codecs need.
+    pub(crate) fn limits(&self) -> protocol::Limits {
+        protocol::Limits { message_bytes: self.max_message, ..protocol::Limits::default() }
+    }
+
+    /// The directories that storages will use, to find two names for one.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = (&Named, PathBuf)> {
+        self.storage.iter().filter_map(|named| Some((named, named.directory()?)))
+    }
+}
+
+/// A number of bytes that one message may have: the length prefix has 32 bits.
+fn message_bytes(text: &str) -> Result<usize, String> {
+    let count = bytes(text)?;
+    if u32::try_from(count).is_err() {
+        return Err("a message has at most 4294967295 bytes".to_owned());
+    }
+    Ok(count)
+}
+
+/// A number, optionally with a binary unit. Less than a kilobyte would refuse every client.
+fn bytes(text: &str) -> Result<usize, String> {
+    let (digits, shift) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (text.get(..at), 10),
+        Some((at, 'm' | 'M')) => (text.get(..at), 20),
+        Some((at, 'g' | 'G')) => (text.get(..at), 30),
+        _ => (Some(text), 0),
+    };
+    let count: usize = digits
+        .and_then(|digits| digits.parse().ok())
+        .ok_or("not a number of bytes; write for example 65536, 64K, 16M or 1G")?;
+    match count.checked_mul(1 << shift) {
+        Some(count) if count >= 1024 => Ok(count),
+        Some(_) => Err("too small, the least is 1K".to_owned()),
+        None => Err("too large".to_owned()),
+    }
+}
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    // `LevelFilter` would also take numbers, which mean nothing to a reader.
+    match text {
+        "off" | "error" | "warn" | "info" | "debug" | "trace" => {
+            text.parse().map_err(|_| format!("no such level: {text}"))
+        }
+        _ => Err("one of off, error, warn, info, debug, trace".to_owned()),
+    }
+}
+
+const EXAMPLES: &str = "\
+Each listener that is open is told on standard output as `listening URL`, then `ready`. SIGTERM
+and SIGINT stop the server in order; a second one stops it at once.
+
+Examples:
+  Everything by default: the data in ./zeoxide-data, ZEO clients at port 8100
+      --listen zeo://127.0.0.1:8100 --storage 1=file:zeoxide-data
+  A second storage, for clients on this machine only
+      --listen zeo+unix:///run/zeoxide.sock --storage 1=file:/srv/main --storage log=file:/srv/log";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_parse_from(std::iter::once(&"zeoxide").chain(arguments))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory as _;
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let options = parse(&[]).unwrap();
+        let listen: Vec<_> = options.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["zeo://127.0.0.1:8100", "proto://127.0.0.1:8101"]);
+        let names: Vec<_> = options.storage.iter().map(|named| named.name.as_str()).collect();
+        assert_eq!(names, ["1"]);
+        assert_eq!(options.invalidation_queue_size, 100);
+        assert_eq!(options.max_message, 256 << 20);
+        assert_eq!(options.max_outgoing, 64 << 20);
+        assert!(!options.read_only);
+        assert_eq!(options.storage_options(), storage::Options::default());
+    }
+
+    #[test]
+    fn given_values_replace_the_defaults() {
+        let options = parse(&[
+            "--listen",
+            "zeo+msgpack://127.0.0.1:0",
+            "--storage",
+            "a=memory:",
+            "--storage=b=file:x",
+            "--sync=none",
+            "--commit-locks=global",
+            "--max-message=1k",
+            "--log=debug",
+        ])
+        .unwrap();
+        assert_eq!(options.listen.len(), 1);
+        assert_eq!(options.storage.len(), 2);
+        assert_eq!(options.storage_options().sync, Sync::None);
+        assert_eq!(options.storage_options().commit_locks, CommitLocks::Global);
+        assert_eq!(options.limits().message_bytes, 1024);
+        assert_eq!(options.log, LevelFilter::DEBUG);
+    }
+
+    #[test]
+    fn options_of_later_versions_are_not_swallowed() {
+        for later in ["--tls-cert=x", "--metrics=h:1", "--transaction-timeout=3", "--config=x"] {
+            assert_eq!(
+                parse(&[later]).unwrap_err().kind(),
+                clap::error::ErrorKind::UnknownArgument
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_have_units_and_bounds() {
+        assert_eq!(bytes("65536"), Ok(65536));
+        assert_eq!(bytes("2M"), Ok(2 << 20));
+        assert_eq!(bytes("1g"), Ok(1 << 30));
+        for wrong in ["", "K", "-1", "1.5M", "1T", "12 K", "1023", "99999999999G", "١K"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+        assert!(message_bytes("4G").is_err());
+    }
+}

@@ -1,0 +1,224 @@
+//! From the command line to the exit code: what `main` of every server binary does.
+
+use std::io::{self, Write as _};
+use std::net::Shutdown;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
+use codecs::Endpoint;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use session::Host;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
+use socket2::Socket;
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::listen::{self, Bound, Listener};
+use crate::options::Options;
+use crate::shared::{Phase, Server};
+use crate::storages;
+
+/// What makes one server binary different from another.
+pub trait Runtime {
+    /// The binary's name.
+    const NAME: &'static str;
+
+    /// Accepts from all listeners and drives the connections, while [`Lifetime::wait`] blocks.
+    /// Returns when that has returned and no connection is left.
+    fn serve(setup: Setup) -> anyhow::Result<()>;
+}
+
+/// What a runtime gets to work with.
+#[derive(Debug)]
+pub struct Setup {
+    /// Shared by all connections.
+    pub server: Arc<Server>,
+    /// Where clients come in.
+    pub listeners: Vec<Listener>,
+    /// `--threads`.
+    pub threads: Option<usize>,
+    /// How long to serve.
+    pub lifetime: Lifetime,
+}
+
+/// The time from readiness to the end.
+#[derive(Debug)]
+pub struct Lifetime {
+    server: Arc<Server>,
+    urls: Vec<Endpoint>,
+    /// The listening sockets once more, to stop those who wait in `accept`.
+    sockets: Vec<Socket>,
+    signals: Signals,
+    /// Set with the first signal; the next one then ends the process.
+    impatient: Arc<AtomicBool>,
+}
+
+/// Runs a server as its command line says.
+pub fn run<R: Runtime>() -> ExitCode {
+    let options = match parse(R::NAME) {
+        Ok(options) => options,
+        Err(exit) => return exit,
+    };
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .with_max_level(options.log)
+        .init();
+    let started = match start(&options) {
+        Ok(started) => started,
+        Err(error) => {
+            complain(R::NAME, &error);
+            return ExitCode::from(USAGE);
+        }
+    };
+    let Started { setup, files } = started;
+    let server = Arc::clone(&setup.server);
+    let served = R::serve(setup);
+    storages::close(server.host.storages.values().map(|hosted| &hosted.storage));
+    drop(files);
+    match served {
+        Ok(()) => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(R::NAME, &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(name: &'static str) -> Result<Options, ExitCode> {
+    let matches = Options::command().name(name).try_get_matches();
+    matches.and_then(|matches| Options::from_arg_matches(&matches)).map_err(|error| {
+        if !error.use_stderr() {
+            // Help and version; a closed standard output is no reason to complain.
+            let _printed = error.print();
+            return ExitCode::SUCCESS;
+        }
+        complain(name, &anyhow::Error::msg(one_line(&error.to_string())));
+        ExitCode::from(USAGE)
+    })
+}
+
+/// The part of clap's message that says what is wrong; usage and tips stay in `--help`.
+fn one_line(message: &str) -> String {
+    let what = message.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = what.split_whitespace().collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+fn complain(name: &str, error: &anyhow::Error) {
+    eprintln!("{name}: {}", format!("{error:#}").replace('\n', " "));
+}
+
+struct Started {
+    setup: Setup,
+    /// Dropped last, to remove the socket files.
+    files: Vec<listen::SocketFile>,
+}
+
+/// Everything that can fail, in an order that leaves no trace when it does: look, bind, open.
+fn start(options: &Options) -> anyhow::Result<Started> {
+    storages::check(options)?;
+    let bound = listen::bind_all(&options.listen)?;
+    let impatient = Arc::new(AtomicBool::new(false));
+    let signals = handle_signals(&impatient).context("cannot handle signals")?;
+    let storages = storages::open(options)?;
+    raise_descriptor_limit();
+    for (name, hosted) in &storages {
+        info!(name, storage = hosted.storage.name(), "opened");
+    }
+    let host = Host { storages, read_only: options.read_only, started: clock::now() };
+    let connections_max = options.max_connections.map_or(usize::MAX, std::num::NonZero::get);
+    let server = Server::new(host, options.limits(), options.max_outgoing, connections_max);
+    let mut lifetime = Lifetime {
+        server: Arc::clone(&server),
+        urls: Vec::new(),
+        sockets: Vec::new(),
+        signals,
+        impatient,
+    };
+    let (mut listeners, mut files) = (Vec::new(), Vec::new());
+    for Bound { listener, url, file } in bound {
+        lifetime.sockets.push(listener.socket.try_clone()?);
+        lifetime.urls.push(url);
+        listeners.push(listener);
+        files.extend(file);
+    }
+    let threads = options.threads.map(|threads| threads.get().into());
+    Ok(Started { setup: Setup { server, listeners, threads, lifetime }, files })
+}
+
+fn handle_signals(impatient: &Arc<AtomicBool>) -> io::Result<Signals> {
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(impatient))?;
+    }
+    // Past a file size limit, writes should fail and not end the server.
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    Signals::new([SIGTERM, SIGINT])
+}
+
+/// Each connection is a descriptor, and the usual soft limit of 1024 is for programs that use
+/// `select`.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
+impl Lifetime {
+    /// Tells that the server is ready, and waits: until a signal asks to stop, and then until no
+    /// connection is left or patience ends. Acceptors end at the first signal.
+    pub fn wait(mut self) {
+        self.announce();
+        let signal = self.signals.forever().next();
+        self.impatient.store(true, Ordering::Relaxed);
+        info!(signal, "stopping");
+        self.server.enter(Phase::Stopping);
+        for socket in &self.sockets {
+            if let Err(error) = socket.shutdown(Shutdown::Both) {
+                warn!("cannot stop listening: {error}");
+            }
+        }
+        let left = self.server.wait_until_empty(FINISH_PATIENCE);
+        if left == 0 {
+            return;
+        }
+        warn!(connections = left, "closing connections that did not finish in time");
+        self.server.enter(Phase::Stopped);
+        let left = self.server.wait_until_empty(CLOSE_PATIENCE);
+        if left > 0 {
+            warn!(connections = left, "connections that do not end are left behind");
+        }
+    }
+
+    fn announce(&self) {
+        let mut lines: String = self.urls.iter().map(|url| format!("listening {url}\n")).collect();
+        lines.push_str("ready\n");
+        let mut stdout = io::stdout().lock();
+        // Whoever started the server may have gone; its clients have not.
+        if let Err(error) = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush()) {
+            warn!("cannot tell on standard output what is ready: {error}");
+        }
+    }
+}
+
+/// Exit code for a wrong command line or what it names.
+const USAGE: u8 = 2;
+
+/// How long connections may take to finish what was asked of them.
+const FINISH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long connections may take to end when they must.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);

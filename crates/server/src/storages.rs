@@ -1,0 +1,158 @@
+//! Which storages a server offers: parsing `NAME=URL`, and opening all of them or none.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use session::{Counters, Hosted};
+use storage::disk::{Disk, RealDisk};
+use storage::{Kind, Location, Storage, SystemClock};
+
+use crate::options::Options;
+
+/// A storage and the name under which clients ask for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// What clients say.
+    pub name: String,
+    /// Where the data are.
+    pub location: Location,
+}
+
+impl Named {
+    /// The directory that this storage keeps its data in, if it has one. Absolute.
+    pub(crate) fn directory(&self) -> Option<PathBuf> {
+        match &self.location.kind {
+            // An unreadable working directory leaves the path as it is.
+            Kind::File(directory) => {
+                Some(std::path::absolute(directory).unwrap_or_else(|_| directory.clone()))
+            }
+            Kind::Memory => None,
+        }
+    }
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, url) = text.split_once('=').ok_or("write NAME=URL, for example 1=file:data")?;
+        if name.is_empty() {
+            return Err("the name before '=' is empty".to_owned());
+        }
+        if let Some((kind, _)) = url.split_once(':')
+            && !["file", "memory"].contains(&kind)
+        {
+            return Err(format!(
+                "storages of the kind '{kind}:' are not offered in this version; \
+                 file:DIR and memory: are"
+            ));
+        }
+        let location = url.parse::<Location>().map_err(|error| error.to_string())?;
+        Ok(Self { name: name.to_owned(), location })
+    }
+}
+
+/// Finds what can be found without touching anything: doubled names and directories, and places
+/// where nothing can be created.
+pub(crate) fn check(options: &Options) -> anyhow::Result<()> {
+    for (at, named) in options.storage.iter().enumerate() {
+        if options.storage.iter().take(at).any(|other| other.name == named.name) {
+            bail!("two storages have the name '{}'", named.name);
+        }
+    }
+    let mut seen = BTreeMap::new();
+    for (named, directory) in options.directories() {
+        if let Some(other) = seen.insert(directory.clone(), &named.name) {
+            bail!("storages '{other}' and '{}' are both in {}", named.name, directory.display());
+        }
+        if !directory.exists() {
+            check_creatable(&directory)
+                .with_context(|| format!("cannot create storage '{}'", named.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the nearest ancestor that exists is a directory where something may be created.
+fn check_creatable(directory: &Path) -> anyhow::Result<()> {
+    let Some(ancestor) = directory.ancestors().skip(1).find(|ancestor| ancestor.exists()) else {
+        bail!("{} has no parent", directory.display());
+    };
+    if !ancestor.is_dir() {
+        bail!("{} is not a directory", ancestor.display());
+    }
+    rustix::fs::access(ancestor, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+        .with_context(|| format!("{}", ancestor.display()))
+}
+
+/// Opens all storages. If one fails, those opened before are closed again.
+///
+/// Those that exist are opened first: they can be damaged, foreign or locked, and nothing new
+/// must have been created when that is found.
+pub(crate) fn open(options: &Options) -> anyhow::Result<BTreeMap<String, Arc<Hosted>>> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let mut order: Vec<&Named> = options.storage.iter().collect();
+    order.sort_by_key(|named| named.directory().is_some_and(|directory| !directory.exists()));
+    let mut opened: BTreeMap<String, Arc<Hosted>> = BTreeMap::new();
+    for named in order {
+        let clock = Arc::new(SystemClock);
+        match storage::open(&named.location, options.storage_options(), &disk, clock) {
+            Ok(storage) => {
+                let hosted = Hosted { storage, counters: Counters::default() };
+                opened.insert(named.name.clone(), Arc::new(hosted));
+            }
+            Err(error) => {
+                close(opened.values().map(|hosted| &hosted.storage));
+                return Err(error).with_context(|| format!("cannot open storage '{}'", named.name));
+            }
+        }
+    }
+    Ok(opened)
+}
+
+/// Ends the use of storages.
+pub(crate) fn close<'a>(storages: impl Iterator<Item = &'a Arc<dyn Storage>>) {
+    for storage in storages {
+        storage.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn location(url: &str) -> Result<Location, String> {
+        format!("1={url}").parse::<Named>().map(|named| named.location)
+    }
+
+    #[test]
+    fn urls_name_a_kind_a_place_and_blobs() {
+        let file = |path: &str| Location { kind: Kind::File(path.into()), blobs: None };
+        assert_eq!(location("file:data"), Ok(file("data")));
+        assert_eq!(location("memory:"), Ok(Location { kind: Kind::Memory, blobs: None }));
+        assert_eq!(
+            location("file:/srv/data?blobs=there"),
+            Ok(Location { blobs: Some("there".into()), ..file("/srv/data") })
+        );
+        assert_eq!("a b=file:x=y".parse::<Named>().map(|named| named.name), Ok("a b".to_owned()));
+    }
+
+    #[test]
+    fn what_is_not_a_storage_is_explained() {
+        for (wrong, why) in [
+            ("file:", "no directory"),
+            ("data", "file:DIR"),
+            ("datafs:Data.fs", "'datafs:' are not offered"),
+            ("postgres://h/d", "'postgres:' are not offered"),
+            ("file:data?blob=x", "?blobs=DIR"),
+        ] {
+            let message = location(wrong).unwrap_err();
+            assert!(message.contains(why), "{wrong}: {message}");
+        }
+        assert!("memory:".parse::<Named>().unwrap_err().contains("NAME=URL"));
+        assert!("=memory:".parse::<Named>().unwrap_err().contains("empty"));
+    }
+}
