@@ -4,7 +4,9 @@
     extract.py TRANSCRIPT > golden.txt
 
 Each line is `CONNECTION > HEX` for what a client sent and `CONNECTION < HEX` for what the server
-sent; a handshake starts a connection anew and is left out, titles become comments.
+sent; a handshake starts a connection anew and is left out, titles become comments. The sessions
+were recorded once in each encoding (protocol-pickle/tests/data has the other), with a FileStorage
+with blobs that leaves conflicts to clients.
 """
 import re
 import sys

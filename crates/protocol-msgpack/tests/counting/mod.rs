@@ -1,0 +1,61 @@
+//! An allocator that counts, and the messages of a read under it; `protocol-pickle` includes this
+//! file as well.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use bytes::Bytes;
+use protocol::{Codec, Expect, Limits, Loaded, Oid, Request, Tid};
+
+/// Allocations while one client loads a record, once warm: the request decoded, the reply
+/// encoded into a buffer with room and decoded by the client.
+pub(crate) fn read<C: Codec>() -> usize {
+    let mut codec = C::new(Limits::default());
+    let mut out = Vec::new();
+    codec.encode_request(1, &Request::LoadBefore { oid: Oid(1), before: Tid::MAX }, &mut out);
+    let request = Bytes::from(out);
+    let data = [b'x'; 1000];
+    let mut out = Vec::with_capacity(2000);
+    let mut round = || {
+        let id = codec.decode_request(&request).ok().and_then(|call| call.id);
+        out.clear();
+        let loaded = Loaded { data: &data[..], tid: Tid(1), end: Some(Tid(2)) };
+        id.map(|id| codec.encode_loaded(&id, loaded, &mut out)).is_some()
+    };
+    assert!(round());
+    let before = COUNT.get();
+    assert!(round());
+    let served = COUNT.get() - before;
+
+    let reply = Bytes::from(out);
+    let mut load = || codec.decode_incoming(&reply, &mut |_| Some(Expect::Loaded)).is_ok();
+    // The first slice of a buffer makes its reference count.
+    assert!(load());
+    let before = COUNT.get();
+    assert!(load());
+    served + COUNT.get() - before
+}
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+// SAFETY: everything is passed on to the system's allocator as it comes; counting touches a cell
+// of this thread that needs no allocation and no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's promises are those that the system's allocator asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above; `pointer` is from `alloc`, so from the system's allocator.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}

@@ -1,0 +1,13 @@
+//! Reads cost no allocation beyond the reply buffer.
+#![allow(unsafe_code, reason = "an allocator that counts has to be one")]
+
+// The allocator and the messages are the same for both encodings.
+#[path = "../../protocol-msgpack/tests/counting/mod.rs"]
+mod counting;
+
+use protocol_pickle::Pickle;
+
+#[test]
+fn reads_allocate_nothing() {
+    assert_eq!(counting::read::<Pickle>(), 0);
+}
