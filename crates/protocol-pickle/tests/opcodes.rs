@@ -1,8 +1,9 @@
 //! What Python's picklers write besides ZEO's own choice of opcodes, and what is refused.
 
 use bytes::Bytes;
+use protocol::zeo::Writer;
 use protocol::{Codec, Limits, Malformed, Oid, Request, Tid, TransactionId};
-use protocol_pickle::Pickle;
+use protocol_pickle::{Pickle, PickleWriter};
 
 fn decode(frame: &[u8]) -> Result<Request, Malformed> {
     let call = Pickle::new(Limits::default()).decode_request(&Bytes::copy_from_slice(frame))?;
@@ -134,4 +135,43 @@ fn a_stack_is_not_left_or_underrun() {
     assert_eq!(refusal(&[b'('; 100]), "more than 32 open marks");
     assert_eq!(refusal(b"\x8e\xff\xff\xff\xff\xff\xff\xff\xff."), "it ends within a value");
     assert_eq!(refusal(b"X\x02\0\0\0\xc3\x28."), "text that is not UTF-8");
+}
+
+/// What zodbpickle 4.5 writes at protocol 3 with `fast = 1`.
+#[test]
+fn integers_take_the_opcodes_that_python_chooses() {
+    let cases: [(i128, &[u8]); 10] = [
+        (0, b"K\0"),
+        (255, b"K\xff"),
+        (256, b"M\0\x01"),
+        (65_535, b"M\xff\xff"),
+        (65_536, b"J\0\0\x01\0"),
+        (-1, b"J\xff\xff\xff\xff"),
+        (-(1 << 31) - 1, b"\x8a\x05\xff\xff\xff\x7f\xff"),
+        (1 << 39, b"\x8a\x06\0\0\0\0\x80\0"),
+        (-(1 << 39), b"\x8a\x05\0\0\0\0\x80"),
+        (i128::MIN, b"\x8a\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x80"),
+    ];
+    for (value, expected) in cases {
+        let mut out = Vec::new();
+        PickleWriter::new(&mut out).int(value);
+        assert_eq!(out, expected, "{value}");
+    }
+}
+
+#[test]
+fn lists_are_filled_in_batches_of_a_thousand() {
+    let items = |count| vec![b'N'; count];
+    let cases: [(usize, Vec<u8>); 5] = [
+        (0, b"]".to_vec()),
+        (1, b"]Na".to_vec()),
+        (2, b"](NNe".to_vec()),
+        (1000, [b"](", &items(1000)[..], b"e"].concat()),
+        (2001, [b"](", &items(1000)[..], b"e(", &items(1000)[..], b"e(Ne"].concat()),
+    ];
+    for (count, expected) in cases {
+        let mut out = Vec::new();
+        PickleWriter::new(&mut out).list(0..count, |writer, _| writer.nil());
+        assert_eq!(out, expected, "{count}");
+    }
 }
