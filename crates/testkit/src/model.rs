@@ -62,6 +62,24 @@ pub enum Verdict {
     Failures(Vec<Failure>),
 }
 
+impl Draft {
+    /// Adds a write.
+    pub fn write(&mut self, oid: Oid, write: Write) {
+        self.writes.insert(oid, write);
+    }
+
+    /// Whether the two cannot hold their locks at the same time: one writes what the other one
+    /// writes or checks.
+    pub fn excludes(&self, other: &Self) -> bool {
+        let writes = |one: &Self, two: &Self| {
+            one.writes.keys().any(|oid| {
+                two.writes.contains_key(oid) || two.checks.iter().any(|(checked, _)| checked == oid)
+            })
+        };
+        writes(self, other) || writes(other, self)
+    }
+}
+
 impl Model {
     /// An empty storage.
     pub fn new() -> Self {

@@ -1,0 +1,72 @@
+//! The power is cut after every single change of the disk; the storage has to come back right.
+//!
+//! `CRASH_SEED` chooses the workload, `CRASH_IMAGES` how many ways to lose what was not synced
+//! are tried for each moment. A failure prints both the seed and the moment.
+
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+#[path = "crash/script.rs"]
+mod script;
+mod support;
+#[path = "crash/verdict.rs"]
+mod verdict;
+
+use storage::{Options, Sync};
+
+use script::Script;
+use support::{number, small};
+use verdict::{Promise, judge};
+
+#[test]
+fn a_power_cut_at_any_moment_loses_nothing_that_was_answered() {
+    let script = workload(small());
+    let set_aside = cut_everywhere(&script, Promise::Answered, number("CRASH_IMAGES", 2));
+    assert!(set_aside > 0, "no image had a torn end");
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_nothing_that_was_answered() {
+    for sync in [Sync::Commit, Sync::None] {
+        let script = workload(Options { sync, ..small() });
+        for ops in 0..=script.disk.op_count() {
+            let image = script.disk.killed(ops);
+            if let Err(what) = judge(&script, &image, ops, Promise::Answered, ops as u64) {
+                panic!("killed after {ops} changes with {sync:?}: {what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_syncs_a_power_cut_loses_the_last_transactions_only() {
+    let script = workload(Options { sync: Sync::None, ..small() });
+    cut_everywhere(&script, Promise::Anything, number("CRASH_IMAGES", 2));
+}
+
+fn workload(options: Options) -> Script {
+    let mut script = Script::new(number("CRASH_SEED", 1), options);
+    for _ in 0..14 {
+        script.round();
+    }
+    script
+}
+
+/// Tries every moment; returns how many bytes were set aside in all.
+fn cut_everywhere(script: &Script, promise: Promise, images: u64) -> usize {
+    let mut set_aside = 0;
+    for ops in 0..=script.disk.op_count() {
+        for image_number in 0..images {
+            let seed = ops as u64 * images + image_number;
+            let image = script.disk.power_cut(ops, seed);
+            match judge(script, &image, ops, promise, seed) {
+                Ok(bytes) => set_aside += bytes,
+                Err(what) => panic!(
+                    "after {ops} changes ({:?}), seed {seed}: {what}\n{:#?}",
+                    script.disk.ops().get(ops.saturating_sub(1)),
+                    script.disk.power_cut(ops, seed).contents().keys(),
+                ),
+            }
+        }
+    }
+    set_aside
+}
