@@ -1,22 +1,19 @@
 //! ZEO's protocol in MessagePack: 'M5' in the handshake.
 //!
-//! [`MsgPack`] is the codec. The messages themselves are `protocol::zeo`'s; here is only how
-//! plain values become bytes (`writer`) and come back (`reader`), as Python's msgpack does it with
-//! `use_bin_type=True`.
+//! [`MsgPack`] is the codec. It is put together here and made elsewhere: the messages are
+//! `protocol::zeo`'s, and how plain values become bytes and come back, as Python's msgpack does
+//! it with `use_bin_type=True`, is `protocol::zeo::msgpack`'s, since transactions' extensions are
+//! written in it whatever their clients speak.
 //!
 //! **Never**: I/O, a copy of a record on decode, memory sized by a length that a peer announces.
 //!
-//! Start reading at [`M5`], then `reader`.
+//! Start reading at [`M5`], then `protocol::zeo::msgpack`.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-mod reader;
-mod writer;
-
 use bytes::Bytes;
-use protocol::zeo::{Encoding, NodeId, NotPlain, Tree, Value, Zeo};
+use protocol::zeo::msgpack::{self, MsgPackWriter};
+use protocol::zeo::{Encoding, NodeId, NotPlain, Tree, Value, Writer as _, Zeo};
 use protocol::{Limits, Malformed};
-
-pub use writer::MsgPackWriter;
 
 /// The codec.
 pub type MsgPack = Zeo<M5>;
@@ -36,22 +33,20 @@ impl Encoding for M5 {
         limits: &Limits,
         tree: &mut Tree,
     ) -> Result<NodeId, Malformed> {
-        reader::parse(frame, limits, tree)
+        msgpack::parse(frame, limits, tree)
     }
 
     fn write(out: &mut Vec<u8>, message: impl FnOnce(&mut MsgPackWriter<'_>)) {
         message(&mut MsgPackWriter::new(out));
     }
 
+    /// The client's own bytes: a slice of its message.
     fn extension(map: Value<'_>) -> Result<Bytes, NotPlain> {
         Ok(map.shared_raw())
     }
 
     fn write_extension(extension: &[u8], writer: &mut MsgPackWriter<'_>) {
-        protocol::zeo::Writer::raw(
-            writer,
-            if extension.is_empty() { EMPTY_MAP } else { extension },
-        );
+        writer.raw(if extension.is_empty() { EMPTY_MAP } else { extension });
     }
 }
 

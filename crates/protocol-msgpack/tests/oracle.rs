@@ -4,8 +4,9 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use protocol::Limits;
+use protocol::zeo::msgpack::MsgPackWriter;
 use protocol::zeo::{Encoding, Tree, Value, Writer};
-use protocol_msgpack::{M5, MsgPackWriter};
+use protocol_msgpack::M5;
 
 /// Plain data as ZEO's messages have it.
 fn plain() -> impl Strategy<Value = rmpv::Value> {

@@ -3,7 +3,7 @@
 //! [`Pickle`] is the codec. The messages themselves are `protocol::zeo`'s; here is only how plain
 //! values become pickles (`writer`, byte for byte what zodbpickle writes at protocol 3 without a
 //! memo) and come back (`reader`). The extension of a transaction is MessagePack in
-//! `protocol::Begin`, so that crate's reader and writer translate it.
+//! `protocol::Begin`, so `protocol::zeo::msgpack` translates it.
 //!
 //! **Never**: an import, a call or anything else that a pickle could ask for beyond plain data; a
 //! copy of a record on decode; memory sized by a length that a peer announces; I/O.
@@ -16,9 +16,9 @@ mod reader;
 mod writer;
 
 use bytes::Bytes;
+use protocol::zeo::msgpack::{self, MsgPackWriter};
 use protocol::zeo::{Encoding, NodeId, NotPlain, Tree, Value, Writer as _, Zeo};
 use protocol::{Limits, Malformed};
-use protocol_msgpack::{M5, MsgPackWriter};
 
 pub use writer::PickleWriter;
 
@@ -60,8 +60,7 @@ impl Encoding for Z5 {
     fn write_extension(extension: &[u8], writer: &mut PickleWriter<'_>) {
         let mut tree = Tree::new();
         let frame = Bytes::copy_from_slice(extension);
-        let map = M5
-            .parse(&frame, &Limits::default(), &mut tree)
+        let map = msgpack::parse(&frame, &Limits::default(), &mut tree)
             .map(|root| Value::new(&tree, &frame, root))
             .ok()
             .filter(|value| value.entries().is_some());

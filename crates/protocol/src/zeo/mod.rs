@@ -12,6 +12,7 @@ mod args;
 mod call;
 mod encoding;
 mod incoming;
+pub mod msgpack;
 mod reply;
 mod request;
 mod tree;

@@ -1,11 +1,12 @@
 //! MessagePack, read into a [`Tree`] in one pass.
 
-use protocol::zeo::{Items, Kind, NodeId, Span, Tree};
-use protocol::{Limits, Malformed};
 use rmp::Marker;
 
-/// Reads `frame`, which has to be exactly one value.
-pub(crate) fn parse(frame: &[u8], limits: &Limits, tree: &mut Tree) -> Result<NodeId, Malformed> {
+use crate::codec::{Limits, Malformed};
+use crate::zeo::tree::{Items, Kind, NodeId, Span, Tree};
+
+/// Reads `frame`, which has to be exactly one value, into `tree`, which it resets.
+pub fn parse(frame: &[u8], limits: &Limits, tree: &mut Tree) -> Result<NodeId, Malformed> {
     tree.reset(limits);
     let mut reader = Reader { frame, position: 0, tree };
     let root = reader.value(limits.depth)?;

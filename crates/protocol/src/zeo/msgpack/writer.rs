@@ -1,7 +1,8 @@
 //! MessagePack, written: always the shortest form, like Python's msgpack.
 
-use protocol::zeo::Writer;
 use rmp::encode;
+
+use crate::zeo::encoding::Writer;
 
 /// Appends MessagePack to a vector.
 #[derive(Debug)]
