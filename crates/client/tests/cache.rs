@@ -39,6 +39,8 @@ enum Step {
     LookUp(Index),
     /// What was looked up leaves the server, perhaps long after.
     Answer(Index),
+    /// What was committed is told, in order, but perhaps after answers that know it already.
+    Tell,
     /// The client handles the next message.
     Deliver,
     /// The connection is lost and made anew; `false`: the server does not know what was missed.
@@ -56,6 +58,7 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(oid, before)| Step::Ask { oid, before }),
         4 => any::<Index>().prop_map(Step::LookUp),
         4 => any::<Index>().prop_map(Step::Answer),
+        4 => Just(Step::Tell),
         8 => Just(Step::Deliver),
         1 => any::<bool>().prop_map(|known| Step::Reconnect { known }),
     ]
@@ -75,6 +78,7 @@ struct Run {
     last: Tid,
     asked: Vec<(Oid, Tid)>,
     looked_up: Vec<(Oid, Option<Loaded<Bytes>>)>,
+    committed: VecDeque<Message>,
     messages: VecDeque<Message>,
 }
 
@@ -85,8 +89,8 @@ impl Run {
         assert_eq!(cache.handle_registered(last), Ok(None));
         let revisions =
             (0..OIDS).map(|oid| (Oid(oid), vec![(Tid(5), Some(data(oid, 5)))])).collect();
-        let (asked, looked_up, messages) = Default::default();
-        Self { cache, limit_bytes, revisions, last, asked, looked_up, messages }
+        let (asked, looked_up, committed, messages) = Default::default();
+        Self { cache, limit_bytes, revisions, last, asked, looked_up, committed, messages }
     }
 
     fn step(&mut self, step: Step) {
@@ -94,7 +98,7 @@ impl Run {
             Step::Commit { oids, tids } => {
                 let written = oids.iter().map(|oid| (*oid, true)).collect();
                 let tid = self.commit(&written, tids);
-                self.messages
+                self.committed
                     .push_back(Message::Invalidate(tid, oids.into_iter().map(Oid).collect()));
             }
             Step::Finish { written, tids } => {
@@ -103,7 +107,7 @@ impl Run {
                     .into_iter()
                     .map(|(oid, kept)| (Oid(oid), kept.then(|| data(oid, tid.0))))
                     .collect();
-                self.messages.push_back(Message::Finished(tid, written));
+                self.committed.push_back(Message::Finished(tid, written));
             }
             Step::Ask { oid, before } => {
                 let before = before.map_or(Tid::MAX, |index| {
@@ -121,6 +125,7 @@ impl Run {
                 self.messages.push_back(Message::Answer(oid, loaded));
             }
             Step::LookUp(_) | Step::Answer(_) => {}
+            Step::Tell => self.messages.extend(self.committed.pop_front()),
             Step::Deliver => self.deliver(),
             Step::Reconnect { known } => self.reconnect(known),
         }
@@ -149,6 +154,7 @@ impl Run {
     }
 
     fn reconnect(&mut self, known: bool) {
+        self.committed.clear();
         self.messages.clear();
         self.asked.clear();
         self.looked_up.clear();
