@@ -29,7 +29,7 @@ pub enum Address {
         /// 0 lets a listener pick a free one.
         port: u16,
     },
-    /// A socket in the file system; the path is absolute.
+    /// A socket in the file system; a relative path is relative to the working directory.
     Unix(PathBuf),
 }
 
@@ -66,13 +66,11 @@ pub enum EndpointError {
         /// Where the port should be.
         port: String,
     },
-    /// Unix sockets are given by an absolute path.
-    #[error("{url:?}: {path:?} is not an absolute path (one that begins with a slash)")]
+    /// There is no path.
+    #[error("{url:?} names no path of a socket")]
     Path {
         /// What was given.
         url: String,
-        /// Where the path should be.
-        path: String,
     },
 }
 
@@ -108,10 +106,10 @@ impl fmt::Display for Endpoint {
 }
 
 fn parse_path(url: &str, path: &str) -> Result<Address, EndpointError> {
-    if path.starts_with('/') && !path.ends_with('/') && !path.contains('\0') {
+    if !path.is_empty() && !path.ends_with('/') && !path.contains('\0') {
         Ok(Address::Unix(PathBuf::from(path)))
     } else {
-        Err(EndpointError::Path { url: url.to_owned(), path: path.to_owned() })
+        Err(EndpointError::Path { url: url.to_owned() })
     }
 }
 
@@ -184,6 +182,7 @@ mod tests {
             ("zeo+msgpack://my-host.example:0", tcp(Dialect::MsgPack, "my-host.example", 0), None),
             ("proto://[::1]:8101", tcp(Dialect::Proto, "::1", 8101), None),
             ("zeo+unix:///run/z", unix(Dialect::Pickle, "/run/z"), None),
+            ("zeo+unix://./z", unix(Dialect::Pickle, "./z"), None),
             ("zeo+pickle+unix:///z", unix(Dialect::Pickle, "/z"), Some("zeo+unix:///z")),
             ("zeo+msgpack+unix:///a b", unix(Dialect::MsgPack, "/a b"), None),
             ("proto+unix:///z://y", unix(Dialect::Proto, "/z://y"), None),
@@ -216,10 +215,7 @@ mod tests {
             ("zeo://h:65536", r#""zeo://h:65536" does not end in a port: "65536""#),
             ("zeo://h:80/x", r#""zeo://h:80/x" does not end in a port: "80/x""#),
             ("zeo://h:+80", r#""zeo://h:+80" does not end in a port: "+80""#),
-            (
-                "zeo+unix://z",
-                r#""zeo+unix://z": "z" is not an absolute path (one that begins with a slash)"#,
-            ),
+            ("zeo+unix://z/", r#""zeo+unix://z/" names no path of a socket"#),
         ] {
             assert_eq!(url.parse::<Endpoint>().unwrap_err().to_string(), text);
         }

@@ -11,12 +11,14 @@
 mod client;
 
 use std::io;
+use std::net::Shutdown;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use anyhow::Context as _;
 use server::{Listener, Runtime, Server, Setup};
+use socket2::Socket;
 use tracing::warn;
 
 fn main() -> ExitCode {
@@ -33,16 +35,18 @@ impl Runtime for Threads {
         if threads.is_some() {
             warn!("--threads has no effect: every connection has its own");
         }
-        let acceptors = listeners
-            .into_iter()
-            .map(|listener| accept(Arc::clone(&server), listener))
-            .collect::<io::Result<Vec<_>>>()
-            .context("cannot start a thread")?;
-        lifetime.wait();
-        for acceptor in acceptors {
-            // One that panicked has said so.
-            let _ended = acceptor.join();
+        let mut sockets = Vec::new();
+        for listener in listeners {
+            sockets.push(listener.socket.try_clone()?);
+            accept(Arc::clone(&server), listener).context("cannot start a thread")?;
         }
+        // On Linux, this has a blocked `accept` return.
+        let stop = |socket: &Socket| socket.shutdown(Shutdown::Both);
+        lifetime.wait(|| {
+            if let Err(error) = sockets.iter().try_for_each(stop) {
+                warn!("cannot stop listening: {error}");
+            }
+        });
         Ok(())
     }
 }

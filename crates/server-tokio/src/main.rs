@@ -19,6 +19,7 @@ use anyhow::Context as _;
 use server::{Runtime, Setup};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
+use tokio::task::JoinHandle;
 
 fn main() -> ExitCode {
     server::run::<Tokio>()
@@ -37,18 +38,19 @@ impl Runtime for Tokio {
         }
         let runtime = builder.enable_io().build().context("cannot start tokio")?;
         let _context = runtime.enter();
+        let mut acceptors = Vec::new();
         for listener in listeners {
             let server = Arc::clone(&server);
             listener.socket.set_nonblocking(true)?;
-            if listener.is_unix {
+            acceptors.push(if listener.is_unix {
                 let sockets = UnixListener::from_std(listener.socket.into())?;
-                runtime.spawn(accept::all(sockets, listener.dialect, server));
+                runtime.spawn(accept::all(sockets, listener.dialect, server))
             } else {
                 let sockets = TcpListener::from_std(listener.socket.into())?;
-                runtime.spawn(accept::all(sockets, listener.dialect, server));
-            }
+                runtime.spawn(accept::all(sockets, listener.dialect, server))
+            });
         }
-        lifetime.wait();
+        lifetime.wait(|| acceptors.iter().for_each(JoinHandle::abort));
         Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! From the command line to the exit code: what `main` of every server binary does.
 
 use std::io::{self, Write as _};
-use std::net::Shutdown;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +13,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use session::Host;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use socket2::Socket;
 use tracing::{info, warn};
 
 use crate::clock;
@@ -51,8 +49,6 @@ pub struct Setup {
 pub struct Lifetime {
     server: Arc<Server>,
     urls: Vec<Endpoint>,
-    /// The listening sockets once more, to stop those who wait in `accept`.
-    sockets: Vec<Socket>,
     signals: Signals,
     /// Set with the first signal; the next one then ends the process.
     impatient: Arc<AtomicBool>,
@@ -137,16 +133,10 @@ fn start(options: &Options) -> anyhow::Result<Started> {
     let host = Host { storages, read_only: options.read_only, started: clock::now() };
     let connections_max = options.max_connections.map_or(usize::MAX, std::num::NonZero::get);
     let server = Server::new(host, options.limits(), options.max_outgoing, connections_max);
-    let mut lifetime = Lifetime {
-        server: Arc::clone(&server),
-        urls: Vec::new(),
-        sockets: Vec::new(),
-        signals,
-        impatient,
-    };
+    let mut lifetime =
+        Lifetime { server: Arc::clone(&server), urls: Vec::new(), signals, impatient };
     let (mut listeners, mut files) = (Vec::new(), Vec::new());
     for Bound { listener, url, file } in bound {
-        lifetime.sockets.push(listener.socket.try_clone()?);
         lifetime.urls.push(url);
         listeners.push(listener);
         files.extend(file);
@@ -178,19 +168,15 @@ fn raise_descriptor_limit() {
 }
 
 impl Lifetime {
-    /// Tells that the server is ready, and waits: until a signal asks to stop, and then until no
-    /// connection is left or patience ends. Acceptors end at the first signal.
-    pub fn wait(mut self) {
+    /// Tells that the server is ready, and waits until a signal asks to stop. Then calls
+    /// `stop_accepting`, and returns when no connection is left or patience ends.
+    pub fn wait(mut self, stop_accepting: impl FnOnce()) {
         self.announce();
         let signal = self.signals.forever().next();
         self.impatient.store(true, Ordering::Relaxed);
         info!(signal, "stopping");
         self.server.enter(Phase::Stopping);
-        for socket in &self.sockets {
-            if let Err(error) = socket.shutdown(Shutdown::Both) {
-                warn!("cannot stop listening: {error}");
-            }
-        }
+        stop_accepting();
         let left = self.server.wait_until_empty(FINISH_PATIENCE);
         if left == 0 {
             return;

@@ -3,6 +3,8 @@
 //! `cargo test -p storage --features shuttle --test locks_shuttle`. A failure prints a schedule;
 //! `shuttle::replay(schedule_of, ...)` runs it again.
 
+#![allow(clippy::unwrap_used, reason = "a poisoned mutex is a failed test")]
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -209,5 +211,23 @@ fn a_sharer_does_not_overtake_who_waits_to_be_alone() {
             late.wait();
         },
         ITERATIONS,
+    );
+}
+
+#[test]
+fn who_gives_up_lets_those_behind_pass_at_once() {
+    let want = |mode| vec![Want { key: Key::Object(Oid(7)), mode }];
+    shuttle::check_random(
+        move || {
+            let locks = Locks::default();
+            let late = Arc::<Grant>::default();
+            assert!(acquire(&locks, Owner(0), want(Mode::Shared), &Arc::default()));
+            assert!(!acquire(&locks, Owner(1), want(Mode::Exclusive), &Arc::default()));
+            assert!(!acquire(&locks, Owner(2), want(Mode::Shared), &late));
+            // Owner 0 goes on holding; only the one who waited to be alone was in the way.
+            release(&locks, Owner(1));
+            late.wait();
+        },
+        10,
     );
 }

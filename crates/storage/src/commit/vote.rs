@@ -35,36 +35,40 @@ impl Core {
     fn decide_all(self: &Arc<Self>, granted: impl IntoIterator<Item = Arc<Pending>>) {
         let mut granted: VecDeque<_> = granted.into_iter().collect();
         while let Some(pending) = granted.pop_front() {
-            if !self.decide(&pending) {
+            if let Some((reply, voted)) = self.decide(&pending) {
+                // The answer comes after the release: whoever has it may vote again at once, on
+                // another thread, and must not meet its old locks.
                 granted.extend(self.locks.release(pending.owner, self.clock.now()));
+                reply.send(Completion::Voted(voted));
             }
         }
     }
 
-    /// Answers one vote; `false`: its locks are to be released.
-    fn decide(self: &Arc<Self>, pending: &Arc<Pending>) -> bool {
+    /// Answers one vote, or says how to answer it once its locks are released.
+    fn decide(
+        self: &Arc<Self>,
+        pending: &Arc<Pending>,
+    ) -> Option<(ReplyTo, Result<Vote, Failure>)> {
         let mut state = pending.lock();
         let Stage::Voting(reply) = &state.stage else {
             // Aborted in the meantime; the abort has released, or will.
-            return true;
+            return None;
         };
         let reply = reply.clone();
         match self.check(&pending.meta, &state) {
             Err(failure) => {
                 state.stage = Stage::Ended;
-                reply.send(Completion::Voted(Err(failure)));
-                false
+                Some((reply, Err(failure)))
             }
             Ok(conflicts) if !conflicts.is_empty() => {
                 state.stage = Stage::Open;
-                reply.send(Completion::Voted(Ok(Vote::Conflicts(conflicts))));
-                false
+                Some((reply, Ok(Vote::Conflicts(conflicts))))
             }
             Ok(_) => {
                 let writes = std::mem::take(&mut state.writes);
                 state.records = writes.into_iter().map(Write::into_record).collect();
                 self.secure_space(pending, &mut state, reply);
-                true
+                None
             }
         }
     }
@@ -85,12 +89,12 @@ impl Core {
                 Ok(()) if still_voting => core.promised(bytes, &mut state, &reply),
                 Ok(()) => core.log.forget(bytes),
                 Err(failure) => {
-                    if still_voting {
-                        state.stage = Stage::Ended;
-                        reply.send(Completion::Voted(Err(failure)));
-                    }
+                    state.stage = Stage::Ended;
                     drop(state);
                     core.release(pending.owner);
+                    if still_voting {
+                        reply.send(Completion::Voted(Err(failure)));
+                    }
                 }
             }
         });
