@@ -297,7 +297,10 @@ pub struct ServerMessage {
     #[prost(uint64, tag = "1")]
     pub id: u64,
     /// Exactly one is set.
-    #[prost(oneof = "server_message::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(
+        oneof = "server_message::Body",
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+    )]
     pub body: ::core::option::Option<server_message::Body>,
 }
 /// Nested message and enum types in `ServerMessage`.

@@ -14,6 +14,7 @@
 mod direct;
 mod failure;
 #[allow(missing_docs, unnameable_types, unreachable_pub, clippy::all)]
+#[rustfmt::skip]
 mod generated;
 mod hello;
 mod reply;
