@@ -6,7 +6,8 @@
 //!
 //! WORKLOAD is `load` (`loadBefore` of random ones of 10,000 objects of 1 KiB) or `commit`
 //! (transactions that store one object of 1 KiB, each connection its own object). 64 connections,
-//! closed loop. The servers take turns, ROUNDS times, and every reply is checked. Prints one line
+//! closed loop. (Or it is `million`: one connection stores 1,000,000 objects of 200 bytes, once, for
+//! measuring how fast a server starts.) The servers take turns, ROUNDS times, and every reply is checked. Prints one line
 //! of JSON for each turn. PID is the server's; its CPU time is read from `/proc`, in ticks of 10 ms.
 
 use std::env;
@@ -27,10 +28,11 @@ use protocol::{Begin, Codec, Incoming, Limits, Oid, Reply, Request, Tid, Transac
 type Failed = Box<dyn Error + Send + Sync>;
 
 const CONNECTIONS: usize = 64;
-const OBJECTS: u64 = 10_000;
 const RECORD_BYTES: usize = 1024;
+/// Number and size of the objects that are loaded.
+const LOADED: (u64, usize) = (10_000, RECORD_BYTES);
 const FIRST_LOADED: u64 = 1_000_000;
-const FIRST_COMMITTED: u64 = 2_000_000;
+const FIRST_COMMITTED: u64 = 3_000_000;
 const TICKS_PER_SECOND: f64 = 100.0;
 
 fn main() -> Result<(), Failed> {
@@ -39,15 +41,20 @@ fn main() -> Result<(), Failed> {
         return Err("WORKLOAD SECONDS ROUNDS NAME=URL=PID...".into());
     };
     let commit = match workload.as_str() {
-        "load" => false,
+        "load" | "million" => false,
         "commit" => true,
         other => return Err(format!("no such workload: {other}").into()),
     };
     let duration = Duration::from_secs_f64(seconds.parse()?);
     let rounds: usize = rounds.parse()?;
     let servers: Vec<Server> = servers.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let million = workload == "million";
     for server in &servers {
-        dispatch(server.endpoint.dialect, Fill { server })?;
+        let (objects, record_bytes) = if million { (1_000_000, 200) } else { LOADED };
+        dispatch(server.endpoint.dialect, Fill { server, objects, record_bytes })?;
+    }
+    if million {
+        return Ok(());
     }
     for round in 0..rounds {
         for server in &servers {
@@ -90,6 +97,8 @@ impl Server {
 /// The objects that are loaded.
 struct Fill<'a> {
     server: &'a Server,
+    objects: u64,
+    record_bytes: usize,
 }
 
 impl WithCodec for Fill<'_> {
@@ -102,9 +111,9 @@ impl WithCodec for Fill<'_> {
             // Another listener of a server that is measured already.
             return Ok(());
         }
-        for first in (0..OBJECTS).step_by(100) {
+        for first in (0..self.objects).step_by(100) {
             let oids = (first..first + 100).map(|n| Oid(FIRST_LOADED + n));
-            connection.commit(oids.map(|oid| (oid, Tid::ZERO)))?;
+            connection.commit(oids.map(|oid| (oid, Tid::ZERO)), self.record_bytes)?;
         }
         Ok(())
     }
@@ -194,9 +203,11 @@ impl<C: Codec> Connection<C> {
         let mut done = 0;
         while !stop.load(Ordering::Relaxed) {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let oid = Oid(FIRST_LOADED + (random >> 33) % OBJECTS);
+            let oid = Oid(FIRST_LOADED + (random >> 33) % LOADED.0);
             match self.call(&Request::LoadBefore { oid, before: Tid::MAX })? {
-                Reply::Loaded(Some(loaded)) if loaded.data == record(oid) => done += 1,
+                Reply::Loaded(Some(loaded)) if loaded.data == record(oid, RECORD_BYTES) => {
+                    done += 1
+                }
                 _ => return Err(format!("{oid}: a wrong answer").into()),
             }
         }
@@ -211,7 +222,7 @@ impl<C: Codec> Connection<C> {
         };
         let mut done = 0;
         while !stop.load(Ordering::Relaxed) {
-            let tid = self.commit([(oid, serial)].into_iter())?;
+            let tid = self.commit([(oid, serial)].into_iter(), RECORD_BYTES)?;
             if tid <= serial {
                 return Err(format!("tid {tid} after {serial}").into());
             }
@@ -221,7 +232,11 @@ impl<C: Codec> Connection<C> {
         Ok(done)
     }
 
-    fn commit(&mut self, stores: impl Iterator<Item = (Oid, Tid)>) -> Result<Tid, Failed> {
+    fn commit(
+        &mut self,
+        stores: impl Iterator<Item = (Oid, Tid)>,
+        record_bytes: usize,
+    ) -> Result<Tid, Failed> {
         self.transactions += 1;
         let transaction = TransactionId(self.transactions);
         self.session.handle_request(&Request::Begin(Begin {
@@ -233,7 +248,7 @@ impl<C: Codec> Connection<C> {
             status: b' ',
         }))?;
         for (oid, serial) in stores {
-            let data = record(oid);
+            let data = record(oid, record_bytes);
             self.session.handle_request(&Request::Store { transaction, oid, serial, data })?;
         }
         match self.call(&Request::Vote { transaction })? {
@@ -279,6 +294,6 @@ impl<C: Codec> Connection<C> {
 }
 
 /// The record of an object: its oid, over and over.
-fn record(oid: Oid) -> Bytes {
-    oid.to_bytes().repeat(RECORD_BYTES / 8).into()
+fn record(oid: Oid, bytes: usize) -> Bytes {
+    oid.to_bytes().repeat(bytes / 8).into()
 }
