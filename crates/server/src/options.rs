@@ -1,9 +1,8 @@
 //! The command line, the same for every server binary. Its contract is part 7 of the design.
 
-use std::num::NonZero;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, ValueEnum, value_parser};
 use codecs::Endpoint;
 use storage::{CommitLocks, Sync};
 use tracing::level_filters::LevelFilter;
@@ -60,8 +59,13 @@ pub struct Options {
 
     /// Worker threads; as many as there are CPUs unless given. Without effect on a server that
     /// has its own threads for each connection
-    #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub threads: Option<NonZero<u16>>,
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = value_parser!(u16).range(1..=1024),
+        help_heading = "Limits"
+    )]
+    pub threads: Option<u16>,
 
     /// Close a connection that announces a longer message. BYTES may end in K, M or G
     #[arg(
@@ -85,8 +89,13 @@ pub struct Options {
 
     /// Serve at most this many connections at a time, and close others at once; no limit but the
     /// system's unless given
-    #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub max_connections: Option<NonZero<usize>>,
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = value_parser!(u32).range(1..),
+        help_heading = "Limits"
+    )]
+    pub max_connections: Option<u32>,
 
     /// What is logged to standard error: off, error, warn, info, debug or trace
     #[arg(

@@ -109,8 +109,18 @@ fn one_line(message: &str) -> String {
     words.join(" ").trim_start_matches("error: ").to_owned()
 }
 
+/// The one line that a user gets when a server cannot start.
 fn complain(name: &str, error: &anyhow::Error) {
-    eprintln!("{name}: {}", format!("{error:#}").replace('\n', " "));
+    let mut line = name.to_owned();
+    for cause in error.chain() {
+        let cause = cause.to_string().replace('\n', " ");
+        // Some errors tell their cause themselves.
+        if !line.ends_with(&cause) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+    }
+    eprintln!("{line}");
 }
 
 struct Started {
@@ -131,7 +141,7 @@ fn start(options: &Options) -> anyhow::Result<Started> {
         info!(name, storage = hosted.storage.name(), "opened");
     }
     let host = Host { storages, read_only: options.read_only, started: clock::now() };
-    let connections_max = options.max_connections.map_or(usize::MAX, std::num::NonZero::get);
+    let connections_max = options.max_connections.unwrap_or(u32::MAX) as usize;
     let server = Server::new(host, options.limits(), options.max_outgoing, connections_max);
     let mut lifetime =
         Lifetime { server: Arc::clone(&server), urls: Vec::new(), signals, impatient };
@@ -141,7 +151,7 @@ fn start(options: &Options) -> anyhow::Result<Started> {
         listeners.push(listener);
         files.extend(file);
     }
-    let threads = options.threads.map(|threads| threads.get().into());
+    let threads = options.threads.map(usize::from);
     Ok(Started { setup: Setup { server, listeners, threads, lifetime }, files })
 }
 

@@ -18,6 +18,7 @@ pub mod compare;
 pub mod disk;
 pub mod inbox;
 pub mod model;
+pub mod server;
 
 pub use clock::Clock;
 pub use compare::same_content;

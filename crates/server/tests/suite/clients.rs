@@ -1,0 +1,122 @@
+//! The first messages of a connection, and clients that go wrong beside clients that do not.
+
+use protocol::{Reply, Request, Tid};
+use testkit::server::{read_frame, write_frame};
+
+use super::zeo::Client;
+use super::{ANYWHERE, IN_MEMORY, serve};
+
+#[test]
+fn both_encodings_are_announced_and_either_is_taken() {
+    let (server, _directory) = serve(&["--listen=zeo://127.0.0.1:0", ANYWHERE, IN_MEMORY]);
+    for (listener, greeting) in [(0, b"Z5"), (1, b"M5")] {
+        let mut socket = server.connect(listener);
+        assert_eq!(read_frame(&mut *socket).unwrap(), greeting);
+        let mut client = Client::register(server.connect(listener), "1");
+        assert_eq!(client.ask(&Request::Ping), Reply::Done);
+    }
+    // A pickled register call, as ZEO's client sends it, at the MessagePack listener.
+    let mut socket = server.connect(1);
+    assert!(read_frame(&mut *socket).is_some());
+    write_frame(&mut *socket, b"Z5");
+    write_frame(&mut *socket, b"\x80\x03(K\x01\x89X\x08\0\0\0registerX\x01\0\0\x001\x89\x86t.");
+    assert_eq!(
+        read_frame(&mut *socket).unwrap(),
+        b"\x80\x03(K\x01K\0X\x06\0\0\0.replyC\x08\0\0\0\0\0\0\0\0t.",
+    );
+    server.stop();
+}
+
+#[test]
+fn ruok_is_answered_with_the_status_of_all_storages() {
+    let (server, _directory) = serve(&[ANYWHERE, IN_MEMORY, "--storage=other \"one\"=memory:"]);
+    let mut client = Client::register(server.connect(0), "1");
+    client.commit(1, Tid::ZERO, b"data");
+    let mut socket = server.connect(0);
+    assert_eq!(read_frame(&mut *socket).unwrap(), b"M5");
+    write_frame(&mut *socket, b"ruok");
+    let status = String::from_utf8(read_frame(&mut *socket).unwrap()).unwrap();
+    assert!(
+        status.starts_with(r#"{"1": {"connections": 1, "loads": 0, "stores": 1, "#),
+        "{status}"
+    );
+    assert!(status.contains(r#""other \"one\"": {"connections": 0, "#), "{status}");
+    assert!(status.contains(r#""last-transaction": "0000000000000000"}}"#), "{status}");
+    assert_eq!(read_frame(&mut *socket), None);
+    let log = server.stop();
+    assert!(!log.iter().any(|line| line.contains("WARN")), "{log:?}");
+}
+
+#[test]
+fn a_client_that_goes_wrong_is_closed_with_one_line_and_others_notice_nothing() {
+    let (server, _directory) = serve(&[ANYWHERE, IN_MEMORY, "--max-message=64K"]);
+    let mut good = Client::register(server.connect(0), "1");
+    let answer_and = |bytes: &[u8]| [b"\0\0\0\x02M5", bytes].concat();
+    for (bytes, why) in [
+        (b"\0\0\0\x02M4".to_vec(), "'M4' is not an answer"),
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "not an answer to the greeting"),
+        (answer_and(b"\0\x01\0\x01"), "a message of 65537 bytes is announced"),
+        (answer_and(b"\0\0\0\x01\xc1"), "malformed"),
+        (answer_and(b"\0\0\0\x0b\x94\x01\xc2\xa4none\x90\xc0\xc0"), "WARN"),
+    ] {
+        let mut bad = server.connect(0);
+        assert!(read_frame(&mut *bad).is_some());
+        bad.write_all(&bytes).unwrap();
+        assert_eq!(read_frame(&mut *bad), None, "{why}");
+        server.wait_for_log(why);
+        assert_eq!(good.ask(&Request::Ping), Reply::Done);
+    }
+    drop(good);
+    let log = server.stop();
+    assert_eq!(log.iter().filter(|line| line.contains("WARN")).count(), 5, "{log:?}");
+}
+
+#[test]
+fn who_says_nothing_leaves_no_line() {
+    let (server, _directory) = serve(&[ANYWHERE, IN_MEMORY]);
+    for _ in 0..3 {
+        drop(server.connect(0));
+        let mut socket = server.connect(0);
+        assert!(read_frame(&mut *socket).is_some());
+    }
+    // Whoever came before these has been seen off before they are.
+    let mut client = Client::register(server.connect(0), "1");
+    assert_eq!(client.ask(&Request::Ping), Reply::Done);
+    let mut lines = server.stop();
+    lines.retain(|line| line.contains("connection") && !line.contains("the server stops"));
+    assert_eq!(lines, [""; 0]);
+}
+
+#[test]
+fn a_client_that_leaves_is_told_by_its_label() {
+    let (server, _directory) = serve(&[ANYWHERE, IN_MEMORY]);
+    let mut client = Client::register(server.connect(0), "1");
+    client.tell(&Request::Label("the client".to_owned()));
+    assert_eq!(client.ask(&Request::Ping), Reply::Done);
+    drop(client);
+    let line = server.wait_for_log("disconnected");
+    assert!(line.contains("INFO") && line.contains("the client 127.0.0.1:"), "{line}");
+    server.stop();
+}
+
+#[test]
+fn requests_in_pieces_and_in_heaps_are_answered_in_order() {
+    let (server, _directory) = serve(&[ANYWHERE, IN_MEMORY]);
+    let mut client = Client::register(server.connect(0), "1");
+    let data = vec![7; 3 << 20];
+    client.commit(1, Tid::ZERO, &data);
+    for _ in 0..500 {
+        client.send(&Request::Ping);
+    }
+    client.send(&Request::LoadBefore { oid: protocol::Oid(1), before: Tid::MAX });
+    client.send(&Request::Ping);
+    for _ in 0..500 {
+        assert_eq!(client.answer(), Reply::Done);
+    }
+    let Reply::Loaded(Some(loaded)) = client.answer() else { panic!("not loaded") };
+    assert_eq!(loaded.data, data);
+    assert_eq!(client.answer(), Reply::Done);
+    client.send_slowly(&Request::Ping);
+    assert_eq!(client.answer(), Reply::Done);
+    server.stop();
+}

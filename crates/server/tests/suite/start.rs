@@ -1,0 +1,135 @@
+//! From the command line to readiness, or to one line and nothing else.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use testkit::server::{self, read_frame};
+
+use super::{ANYWHERE, IN_MEMORY, PROGRAM, names, owned, serve, serve_in};
+
+/// Starts a server that must refuse, and returns the line that says why.
+fn refusal(directory: &Path, arguments: &[&str]) -> String {
+    let before = names(directory);
+    let output = server::run(PROGRAM, &owned(arguments), directory);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+    assert_eq!(output.stdout, b"", "{arguments:?}");
+    assert_eq!(names(directory), before, "{arguments:?} left something");
+    stderr
+}
+
+#[test]
+fn listeners_are_told_with_their_real_ports() {
+    let directory = tempfile::tempdir().unwrap();
+    let unix = format!("proto+unix://{}/socket", directory.path().display());
+    let server = serve_in(
+        directory.path(),
+        &["--listen=zeo://127.0.0.1:0", "--listen", &unix, ANYWHERE, IN_MEMORY],
+    );
+    let [pickle, socket, msgpack] = server.urls() else { panic!("{:?}", server.urls()) };
+    assert!(pickle.starts_with("zeo://127.0.0.1:") && !pickle.ends_with(":0"), "{pickle}");
+    assert!(msgpack.starts_with("zeo+msgpack://127.0.0.1:"), "{msgpack}");
+    assert_eq!(*socket, unix);
+    for index in 0..3 {
+        assert!(read_frame(&mut *server.connect(index)).is_some());
+    }
+    server.stop();
+    assert_eq!(names(directory.path()), [""; 0]);
+}
+
+#[test]
+fn the_default_storage_is_a_directory_that_is_created_and_opened_again() {
+    let (server, directory) = serve(&[ANYWHERE]);
+    server.stop();
+    assert_eq!(names(directory.path()), ["zeoxide-data"]);
+    serve_in(directory.path(), &[ANYWHERE, "--read-only"]).stop();
+}
+
+#[test]
+fn a_wrong_command_line_is_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    for (arguments, why) in [
+        (&["--tls-cert=x"][..], "unexpected argument '--tls-cert'"),
+        (&["extra"], "unexpected argument 'extra'"),
+        (&["--listen=http://h:1"], "scheme"),
+        (&["--storage=1=postgres://h"], "not offered in this version"),
+        (&["--storage=nothing"], "NAME=URL"),
+        (&["--sync=sometimes"], "[possible values: commit, none]"),
+        (&["--threads=0"], "'--threads <N>'"),
+        (&["--max-message=1T"], "not a number of bytes"),
+        (&["--storage=1=memory:", "--storage=1=file:x"], "two storages have the name '1'"),
+        (&["--storage=1=file:x", "--storage=2=file:./x"], "are both in"),
+        (&["--listen=zeo://no.invalid:1"], "unknown host"),
+        (&["--listen=zeo+unix:///nowhere/at/all"], "No such file"),
+    ] {
+        let line = refusal(directory.path(), arguments);
+        assert!(line.contains(why), "{arguments:?}: {line}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let directory = tempfile::tempdir().unwrap();
+    for (argument, text) in [("--help", "Usage: "), ("--version", env!("CARGO_PKG_VERSION"))] {
+        let output = server::run(PROGRAM, &owned(&[argument]), directory.path());
+        assert!(output.status.success());
+        assert!(String::from_utf8(output.stdout).unwrap().contains(text));
+        assert_eq!(output.stderr, b"");
+    }
+}
+
+#[test]
+fn a_port_in_use_leaves_no_storage_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("zeo://{}", taken.local_addr().unwrap());
+    let line = refusal(directory.path(), &["--listen", &url, "--storage=1=file:data"]);
+    assert!(line.contains(&url) && line.contains("in use"), "{line}");
+}
+
+#[test]
+fn a_foreign_directory_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let foreign = directory.path().join("foreign");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("file"), "data").unwrap();
+    let unix = format!("--listen=zeo+unix://{}/socket", directory.path().display());
+    let line =
+        refusal(directory.path(), &[&unix, "--storage=1=file:fresh", "--storage=2=file:foreign"]);
+    assert!(line.contains("cannot open storage '2'") && line.contains("foreign"), "{line}");
+    assert_eq!(names(&foreign), ["file"]);
+    let line = refusal(directory.path(), &[ANYWHERE, "--storage=1=file:foreign/file"]);
+    assert!(line.contains("foreign/file"), "{line}");
+    let below = "--storage=1=file:foreign/file/data";
+    let line = refusal(directory.path(), &[ANYWHERE, "--storage=2=file:fresh", below]);
+    assert!(line.contains("foreign/file is not a directory"), "{line}");
+}
+
+#[test]
+fn a_storage_in_use_is_refused_and_goes_on() {
+    let (server, directory) = serve(&[ANYWHERE, "--storage=1=file:data"]);
+    let line = refusal(directory.path(), &[ANYWHERE, "--storage=1=file:data"]);
+    assert!(line.contains("in use by another process"), "{line}");
+    assert!(read_frame(&mut *server.connect(0)).is_some());
+    server.stop();
+}
+
+#[test]
+fn the_socket_of_a_killed_server_is_replaced_and_a_live_one_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let unix = format!("--listen=zeo+unix://{}/socket", directory.path().display());
+    let mut killed = serve_in(directory.path(), &[&unix, "--storage=1=file:data"]);
+    killed.signal("KILL");
+    killed.wait();
+    let server = serve_in(directory.path(), &[&unix, "--storage=1=file:data"]);
+    assert!(read_frame(&mut *server.connect(0)).is_some());
+    let line = refusal(directory.path(), &[&unix, "--storage=1=file:other"]);
+    assert!(line.contains("a server listens there"), "{line}");
+    server.stop();
+
+    let _other = UnixListener::bind(directory.path().join("socket")).unwrap();
+    refusal(directory.path(), &[&unix, IN_MEMORY]);
+}

@@ -1,0 +1,117 @@
+//! A client of ZEO's protocol that does what it is told, and no more: it can also misbehave.
+
+use bytes::Bytes;
+use protocol::{
+    Begin, Codec as _, Expect, Incoming, Limits, Oid, Reply, Request, Tid, TransactionId,
+};
+use protocol_msgpack::MsgPack;
+use testkit::server::{Socket, read_frame, write_frame};
+
+pub(crate) struct Client {
+    socket: Box<dyn Socket>,
+    codec: MsgPack,
+    /// What the calls expect that were not answered, oldest first.
+    asked: Vec<(u64, Expect)>,
+    calls: u64,
+}
+
+impl Client {
+    pub(crate) fn register(mut socket: Box<dyn Socket>, storage: &str) -> Self {
+        assert!(read_frame(&mut *socket).is_some(), "the server greets");
+        write_frame(&mut *socket, b"M5");
+        let codec = MsgPack::new(Limits::default());
+        let mut client = Self { socket, codec, asked: Vec::new(), calls: 0 };
+        let register = Request::Register { storage: storage.to_owned(), read_only: false };
+        assert!(matches!(client.ask(&register), Reply::Tid(_)));
+        client
+    }
+
+    /// Sends a request that is not answered.
+    pub(crate) fn tell(&mut self, request: &Request) {
+        self.send(request);
+    }
+
+    /// Sends a request whose answer is read later.
+    pub(crate) fn send(&mut self, request: &Request) {
+        let message = self.encode(request);
+        write_frame(&mut *self.socket, &message);
+    }
+
+    /// Sends a request byte by byte, so that the server reads it in whatever pieces.
+    pub(crate) fn send_slowly(&mut self, request: &Request) {
+        let message = self.encode(request);
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        for byte in length.iter().chain(&message) {
+            self.socket.write_all(&[*byte]).unwrap();
+        }
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) fn ask(&mut self, request: &Request) -> Reply {
+        self.send(request);
+        self.answer()
+    }
+
+    /// The answer to the oldest call that has none; pushes are passed over.
+    pub(crate) fn answer(&mut self) -> Reply {
+        loop {
+            let frame = read_frame(&mut *self.socket).expect("the server answers");
+            let asked = self.asked.first().copied();
+            let mut expects = |number| asked.filter(|call| call.0 == number).map(|call| call.1);
+            match self.codec.decode_incoming(&Bytes::from(frame), &mut expects).unwrap() {
+                Incoming::Reply { reply, .. } => {
+                    self.asked.remove(0);
+                    return reply;
+                }
+                Incoming::Push(_) => (),
+            }
+        }
+    }
+
+    /// Asks for a large object `count` times, and never reads.
+    pub(crate) fn ask_and_forget(&mut self, count: usize) {
+        for _ in 0..count {
+            self.send(&Request::LoadBefore { oid: Oid(1), before: Tid::MAX });
+        }
+    }
+
+    /// Commits one object.
+    pub(crate) fn commit(&mut self, oid: u64, serial: Tid, data: &[u8]) -> Tid {
+        assert_eq!(self.vote(oid, serial, data), Reply::Voted);
+        let Reply::Tid(tid) = self.ask(&Request::Finish { transaction: TRANSACTION }) else {
+            panic!("not finished")
+        };
+        tid
+    }
+
+    /// The first phase of a commit.
+    pub(crate) fn vote(&mut self, oid: u64, serial: Tid, data: &[u8]) -> Reply {
+        self.tell(&Request::Begin(Begin {
+            transaction: TRANSACTION,
+            user: Bytes::new(),
+            description: Bytes::new(),
+            extension: Bytes::new(),
+            tid: None,
+            status: b' ',
+        }));
+        let data = Bytes::copy_from_slice(data);
+        self.tell(&Request::Store { transaction: TRANSACTION, oid: Oid(oid), serial, data });
+        self.ask(&Request::Vote { transaction: TRANSACTION })
+    }
+
+    /// Whether the server has closed the connection.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        while read_frame(&mut *self.socket).is_some() {}
+        true
+    }
+
+    fn encode(&mut self, request: &Request) -> Vec<u8> {
+        self.calls += 1;
+        self.asked.extend(request.expects().map(|expects| (self.calls, expects)));
+        let mut message = Vec::new();
+        self.codec.encode_request(self.calls, request, &mut message);
+        message
+    }
+}
+
+const TRANSACTION: TransactionId = TransactionId(1);
