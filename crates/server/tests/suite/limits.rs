@@ -10,10 +10,10 @@ use super::{ANYWHERE, IN_MEMORY, serve};
 fn a_client_that_does_not_read_is_disconnected_and_nobody_waits_for_it() {
     let (server, _directory) = serve(&[ANYWHERE, IN_MEMORY, "--max-outgoing=16K"]);
     let mut writer = Client::register(server.connect(0), "1");
-    writer.commit(1, Tid::ZERO, &vec![7; 1 << 20]);
+    writer.commit(1, Tid::ZERO, &vec![7; 32 << 20]);
     let mut silent = Client::register(server.connect(0), "1");
-    silent.ask_and_forget(64);
-    // Its invalidations pile up behind the answers that it does not take.
+    silent.send(&Request::LoadBefore { oid: Oid(1), before: Tid::MAX });
+    // Its invalidations pile up behind the answer that it does not take.
     let mut serial = writer.commit(2, Tid::ZERO, b"first");
     for _ in 0..1000 {
         serial = writer.commit(2, serial, b"next");

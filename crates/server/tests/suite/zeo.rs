@@ -68,13 +68,6 @@ impl Client {
         }
     }
 
-    /// Asks for a large object `count` times, and never reads.
-    pub(crate) fn ask_and_forget(&mut self, count: usize) {
-        for _ in 0..count {
-            self.send(&Request::LoadBefore { oid: Oid(1), before: Tid::MAX });
-        }
-    }
-
     /// Commits one object.
     pub(crate) fn commit(&mut self, oid: u64, serial: Tid, data: &[u8]) -> Tid {
         assert_eq!(self.vote(oid, serial, data), Reply::Voted);
