@@ -102,15 +102,7 @@ impl SegmentLog {
         if let Some(path) = unfinished {
             disk.remove(&path).map_err(OpenError::io(&path))?;
         }
-        let settle = || -> io::Result<()> {
-            if let Some(fault) = tail.torn {
-                set_aside(&files, &active, tail.end, fault)?;
-            }
-            // What a killed process had written may be in memory only, and is now seen by all.
-            active.file.sync()?;
-            disk.sync_dir(&files.segments_dir())
-        };
-        settle().map_err(OpenError::io(&active.path))?;
+        settle(&files, &active, &tail).map_err(OpenError::io(&active.path))?;
         let Recovery { found, mut due, bytes, .. } = recovery;
         let block = match due.pop() {
             Some((segment, block)) if segment.number == active.number => block,
@@ -119,23 +111,19 @@ impl SegmentLog {
                 Block::empty(tail.end)
             }
         };
+        let writer = Writer {
+            segment: Arc::clone(&active),
+            tail: tail.end,
+            durable: tail.end,
+            last_tid: found.last_tid,
+            block,
+        };
         let log = Self {
             sync: options.sync,
             segment_bytes: options.segment_bytes,
             segments: ArcSwap::from_pointee(segments),
-            writer: Mutex::new(Writer {
-                segment: Arc::clone(&active),
-                tail: tail.end,
-                durable: tail.end,
-                last_tid: found.last_tid,
-                block,
-            }),
-            space: Mutex::new(Space {
-                segment: active,
-                tail: tail.end,
-                promised: 0,
-                allocated: tail.end,
-            }),
+            writer: Mutex::new(writer),
+            space: Mutex::new(Space::new(active, tail.end)),
             due: Mutex::new(due.into()),
             checkpointing: Mutex::default(),
             bytes: AtomicU64::new(bytes),
@@ -143,6 +131,16 @@ impl SegmentLog {
         };
         Ok((log, found))
     }
+}
+
+/// Makes the last segment durable as far as it is right, and sets aside the rest.
+fn settle(files: &Files, active: &Segment, tail: &Tail) -> io::Result<()> {
+    if let Some(fault) = tail.torn {
+        set_aside(files, active, tail.end, fault)?;
+    }
+    // What a killed process had written may be in memory only, and is now seen by all.
+    active.file.sync()?;
+    files.disk.sync_dir(&files.segments_dir())
 }
 
 impl Recovery<'_> {

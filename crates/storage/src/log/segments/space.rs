@@ -21,6 +21,11 @@ pub(super) struct Space {
 const CHUNK_BYTES: u64 = 16 << 20;
 
 impl Space {
+    /// Nothing is promised behind `tail`, and nothing allocated.
+    pub(super) fn new(segment: Arc<Segment>, tail: u64) -> Self {
+        Self { segment, tail, promised: 0, allocated: tail }
+    }
+
     pub(super) fn promise(&mut self, bytes: u64) -> bool {
         let kept = self.tail + self.promised + bytes <= self.allocated;
         if kept {
@@ -31,6 +36,20 @@ impl Space {
 
     pub(super) fn forget(&mut self, bytes: u64) {
         self.promised = self.promised.saturating_sub(bytes);
+    }
+
+    /// The segment was cut at `tail`, which gives back what was allocated behind it: what was
+    /// promised is allocated again, if there still is space.
+    pub(super) fn reallocate(&mut self) {
+        let needed = self.tail + self.promised;
+        match self.segment.allocate(needed) {
+            Ok(allocated) => self.allocated = allocated,
+            Err(error) => {
+                self.allocated = self.tail;
+                let path = self.segment.path.display();
+                tracing::warn!("{path}: transactions that have voted may fail: {error}");
+            }
+        }
     }
 
     /// Allocates without holding `space`, since that can take as long as a sync.

@@ -51,6 +51,7 @@ impl SegmentLog {
         let tail = match written {
             Ok(tail) => tail,
             Err(error) => {
+                space.reallocate();
                 drop(space);
                 places.truncate(first_place);
                 return Err(error);
