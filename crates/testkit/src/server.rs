@@ -1,7 +1,7 @@
 //! A server's binary, started for a test: waits until it is ready, reads its log, ends it.
 
 use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Nothing that a test waits for takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server. Dropped, it is killed.
 #[derive(Debug)]
@@ -62,18 +62,13 @@ impl ServerProcess {
 
     /// Connects to the listener at `index`; reads have a time limit.
     pub fn connect(&self, index: usize) -> Box<dyn Socket> {
-        let url = self.urls.get(index).expect("there is such a listener");
-        let (scheme, place) = url.split_once("://").expect("it is a URL");
-        if scheme.ends_with("+unix") {
-            let stream = UnixStream::connect(PathBuf::from(place)).expect("the server listens");
-            stream.set_read_timeout(Some(PATIENCE)).expect("a limit above zero");
-            Box::new(stream)
-        } else {
-            let stream = TcpStream::connect(place).expect("the server listens");
-            stream.set_read_timeout(Some(PATIENCE)).expect("a limit above zero");
-            stream.set_nodelay(true).expect("it is TCP");
-            Box::new(stream)
-        }
+        connect(self.urls.get(index).expect("there is such a listener"))
+    }
+
+    /// Kills the server, wherever it is, and waits for its end.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it is our child");
+        self.wait();
     }
 
     /// The log so far.
@@ -148,10 +143,38 @@ pub fn run(program: &str, arguments: &[String], directory: &Path) -> Output {
         .expect("the binary was built for this test")
 }
 
-/// A stream to a server.
-pub trait Socket: Read + Write + Send {}
+/// Connects to a listener, whose URL has any scheme; reads have a time limit.
+pub fn connect(url: &str) -> Box<dyn Socket> {
+    let (scheme, place) = url.split_once("://").expect("it is a URL");
+    if scheme.ends_with("+unix") {
+        let stream = UnixStream::connect(PathBuf::from(place)).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit above zero");
+        Box::new(stream)
+    } else {
+        let stream = TcpStream::connect(place).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit above zero");
+        stream.set_nodelay(true).expect("it is TCP");
+        Box::new(stream)
+    }
+}
 
-impl<S: Read + Write + Send> Socket for S {}
+/// A stream to a server.
+pub trait Socket: Read + Write + Send {
+    /// Ends the sending direction, as a client that goes in the middle of something.
+    fn hang_up(&self);
+}
+
+impl Socket for TcpStream {
+    fn hang_up(&self) {
+        self.shutdown(Shutdown::Write).expect("the stream is open");
+    }
+}
+
+impl Socket for UnixStream {
+    fn hang_up(&self) {
+        self.shutdown(Shutdown::Write).expect("the stream is open");
+    }
+}
 
 /// Writes one message with its length prefix.
 pub fn write_frame(stream: &mut dyn Socket, message: &[u8]) {

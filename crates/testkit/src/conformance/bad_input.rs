@@ -1,0 +1,164 @@
+//! What no client sends on purpose. Others must not notice.
+
+use protocol::{Failure, Oid, Reply, Request, Tid, TransactionFault, TransactionId};
+
+use super::bench::Bench;
+use super::peer::{Peer, begin};
+use super::{Dialect, Setup};
+use crate::server::{connect, read_frame};
+
+/// Something else than the protocol, of the right length or not.
+pub fn a_wrong_handshake_closes_the_connection(setup: &Setup) {
+    let bench = Bench::start(setup);
+    for answer in [&b"\0\0\0\x02X5"[..], b"\0\0\0\0", b"GET / HTTP/1.1\r\n\r\n"] {
+        let mut socket = connect(&bench.endpoint().to_string());
+        socket.write_all(answer).expect("the server has not closed it yet");
+        while read_frame(&mut *socket).is_some() {}
+    }
+    bench.peer().commit(&[(Oid(1), Tid::ZERO, b"x")]);
+    assert_eq!(warnings(&bench.stop()), 3);
+}
+
+/// Spoils a connection, which has to be closed, with one line in the log and no harm to others.
+fn closes(setup: &Setup, spoil: impl FnOnce(&mut Peer)) {
+    let bench = Bench::start(setup);
+    let (mut other, mut spoilt) = bench.peers();
+    let transaction = other.voted(Oid(1), Tid::ZERO, b"x");
+    spoil(&mut spoilt);
+    spoilt.wait_until_closed();
+    let tid = other.finish(transaction);
+    let mut newcomer = bench.peer();
+    assert_eq!(newcomer.load(Oid(1)), "x");
+    newcomer.commit(&[(Oid(1), tid, b"y")]);
+    let log = bench.stop();
+    assert_eq!(warnings(&log), 1, "{log:?}");
+}
+
+fn warnings(log: &[String]) -> usize {
+    log.iter().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).count()
+}
+
+/// A whole frame without a meaning.
+pub fn a_garbage_frame_closes_the_connection(setup: &Setup) {
+    closes(setup, |peer| peer.send_bytes(b"\0\0\0\x08\xff\xfe\xfdgarba"));
+}
+
+/// A whole message that asks for what nobody knows.
+pub fn an_unknown_method_closes_the_connection(setup: &Setup) {
+    closes(setup, |peer| {
+        let bytes = match peer.dialect {
+            // Id 1, and the request 31.
+            Dialect::Proto => b"\0\0\0\x05\x08\x01\xfa\x01\0".to_vec(),
+            Dialect::Pickle | Dialect::MsgPack => {
+                peer.post(&Request::LoadBefore { oid: Oid(1), before: Tid::MAX });
+                replaced(peer.take_output(), b"loadBefore", b"loadAround")
+            }
+        };
+        peer.send_bytes(&bytes);
+    });
+}
+
+/// The announcement alone is enough.
+pub fn an_oversized_length_closes_the_connection(setup: &Setup) {
+    closes(setup, |peer| peer.send_bytes(b"\x7f\xff\xff\xff"));
+}
+
+/// Storages have to be chosen first.
+pub fn a_request_before_the_registration_closes_the_connection(setup: &Setup) {
+    let bench = Bench::start(setup);
+    let mut peer = Peer::connect(bench.endpoint());
+    peer.send(&Request::LoadBefore { oid: Oid(1), before: Tid::MAX });
+    peer.wait_until_closed();
+    bench.peer().commit(&[(Oid(1), Tid::ZERO, b"x")]);
+    assert_eq!(warnings(&bench.stop()), 1);
+}
+
+/// A store is one-way, so that nothing else can say that it was in vain.
+pub fn a_store_without_a_transaction_closes_the_connection(setup: &Setup) {
+    closes(setup, |peer| {
+        peer.store(TransactionId(5), Oid(1), Tid::ZERO, b"x");
+        peer.flush();
+    });
+}
+
+/// A connection has one transaction at a time.
+pub fn a_second_begin_closes_the_connection(setup: &Setup) {
+    closes(setup, |peer| {
+        peer.begin();
+        peer.post(&begin(TransactionId(77), None));
+        peer.flush();
+    });
+}
+
+/// A client that goes in the middle of a message, with a voted transaction.
+pub fn half_a_message_harms_nobody(setup: &Setup) {
+    let bench = Bench::start(setup);
+    let (mut other, mut spoilt) = bench.peers();
+    spoilt.voted(Oid(1), Tid::ZERO, b"never");
+    spoilt.send_bytes(b"\0\0\x10\0\x80");
+    spoilt.hang_up();
+    spoilt.wait_until_closed();
+    other.commit(&[(Oid(1), Tid::ZERO, b"x")]);
+    assert_eq!(bench.peer().load(Oid(1)), "x");
+}
+
+/// An oid of seven bytes, or none at all where they cannot have another length. The connection
+/// goes on.
+pub fn a_wrong_oid_is_answered_with_an_error(setup: &Setup) {
+    let bench = Bench::start(setup);
+    let mut peer = bench.peer();
+    let oid = Oid(u64::from_be_bytes(*b"AAAAAAAA"));
+    let request = Request::LoadBefore { oid, before: Tid::MAX };
+    let number = peer.post(&request).expect("a call");
+    let bytes = peer.take_output();
+    let spoilt = match peer.dialect {
+        // Another field number.
+        Dialect::Proto => replaced(bytes, b"\x09AAAAAAAA", b"\x79AAAAAAAA"),
+        Dialect::Pickle | Dialect::MsgPack => {
+            let mut shorter = replaced(bytes, b"\x08AAAAAAAA", b"\x07AAAAAAA");
+            let length = shorter.get_mut(3).expect("the length's last byte");
+            *length -= 1;
+            shorter
+        }
+    };
+    peer.send_bytes(&spoilt);
+    match (peer.dialect, peer.answer(number)) {
+        (Dialect::Proto, reply) => {
+            assert!(matches!(reply, Reply::Failed(Failure::Arguments(_))), "{reply:?}");
+        }
+        (_, reply) => assert_eq!(reply, Reply::Failed(Failure::BadId("AAAAAAA".into()))),
+    }
+    assert_eq!(peer.call(&request), Reply::Failed(Failure::UnknownOid(oid)));
+}
+
+/// `StorageTransactionError` for a vote; ZEO ignores the others.
+pub fn calls_without_a_transaction_are_answered(setup: &Setup) {
+    let bench = Bench::start(setup);
+    let mut peer = bench.peer();
+    let given = TransactionId(5);
+    let wrong =
+        |current| Reply::Failed(Failure::Transaction(TransactionFault::Wrong { current, given }));
+    assert_eq!(peer.vote(given), wrong(None));
+    if setup.dialect != Dialect::Proto {
+        assert_eq!(peer.call(&Request::Finish { transaction: given }), Reply::Done);
+    }
+    peer.abort(given);
+    let own = peer.begin();
+    assert_eq!(peer.vote(given), wrong(Some(own)));
+    peer.abort(given);
+    let unvoted = Reply::Failed(Failure::Transaction(TransactionFault::NotVoted));
+    assert_eq!(peer.call(&Request::Finish { transaction: own }), unvoted);
+    peer.store(own, Oid(1), Tid::ZERO, b"x");
+    peer.must_vote(own);
+    let twice = Reply::Failed(Failure::Transaction(TransactionFault::AlreadyVoted));
+    assert_eq!(peer.vote(own), twice);
+    peer.finish(own);
+    assert_eq!(peer.load(Oid(1)), "x");
+}
+
+/// `bytes` with another text in place of one that is in there once.
+fn replaced(mut bytes: Vec<u8>, old: &[u8], new: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(old.len()).position(|window| window == old).expect("it is in there");
+    bytes.splice(at..at + old.len(), new.iter().copied());
+    bytes
+}

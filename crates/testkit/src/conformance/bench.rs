@@ -1,0 +1,127 @@
+//! What every case works with: a server with an empty storage, and connections to it.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::thread;
+
+use codecs::{Address, Dialect, Endpoint};
+use tempfile::TempDir;
+
+use super::peer::Peer;
+use super::{Setup, SocketKind, StorageKind};
+use crate::server::{self, ServerProcess};
+
+/// A server with one storage, `1`, that was empty when this was made. Dropped, it is stopped, and
+/// has to end well.
+pub(crate) struct Bench {
+    setup: Setup,
+    /// `None` between two servers.
+    server: Option<ServerProcess>,
+    /// Of the running server, in the order of [`Dialect::ALL`].
+    endpoints: Vec<Endpoint>,
+    directory: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn start(setup: &Setup) -> Self {
+        Self::start_with(setup, &[])
+    }
+
+    /// `more`: arguments beyond listeners and the storage.
+    pub(crate) fn start_with(setup: &Setup, more: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut bench = Self { setup: *setup, server: None, endpoints: Vec::new(), directory };
+        bench.launch(more);
+        bench
+    }
+
+    /// A connection that has chosen the storage, in the dialect under test.
+    pub(crate) fn peer(&self) -> Peer {
+        Peer::registered(self.endpoint(), false)
+    }
+
+    /// Two connections.
+    pub(crate) fn peers(&self) -> (Peer, Peer) {
+        (self.peer(), self.peer())
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        self.endpoint_of(self.setup.dialect)
+    }
+
+    pub(crate) fn endpoint_of(&self, dialect: Dialect) -> &Endpoint {
+        let is_wanted = |endpoint: &&Endpoint| endpoint.dialect == dialect;
+        self.endpoints.iter().find(is_wanted).expect("there is a listener for each")
+    }
+
+    /// Ends the server in order and starts another one on its storage.
+    pub(crate) fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    pub(crate) fn restart_with(&mut self, more: &[&str]) {
+        self.end();
+        self.launch(more);
+    }
+
+    /// Kills the server and starts another one on its storage.
+    pub(crate) fn crash(&mut self) {
+        self.server.take().expect("it runs").kill();
+        self.launch(&[]);
+    }
+
+    /// Ends the server in order. Gives its log.
+    pub(crate) fn stop(mut self) -> Vec<String> {
+        self.end()
+    }
+
+    /// The storage's directory, if it has one.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Runs another process of the same program to its end.
+    pub(crate) fn run(&self, arguments: &[String]) -> Output {
+        server::run(self.setup.program, arguments, self.directory.path())
+    }
+
+    fn launch(&mut self, more: &[&str]) {
+        let mut arguments: Vec<String> =
+            Dialect::ALL.iter().map(|dialect| self.listener(*dialect)).collect();
+        arguments.push(match self.setup.storage {
+            StorageKind::File => format!("--storage=1=file:{}", self.data().display()),
+            StorageKind::Memory => "--storage=1=memory:".to_owned(),
+        });
+        arguments.extend(more.iter().map(ToString::to_string));
+        let server = ServerProcess::start(self.setup.program, &arguments, self.directory.path());
+        let parsed = |url: &String| url.parse().expect("the server prints URLs");
+        self.endpoints = server.urls().iter().map(parsed).collect();
+        self.server = Some(server);
+    }
+
+    fn listener(&self, dialect: Dialect) -> String {
+        let address = match self.setup.socket {
+            SocketKind::Tcp => Address::Tcp { host: "127.0.0.1".to_owned(), port: 0 },
+            SocketKind::Unix => Address::Unix(self.directory.path().join(dialect.name())),
+        };
+        format!("--listen={}", Endpoint { dialect, address })
+    }
+
+    fn end(&mut self) -> Vec<String> {
+        let log = self.server.take().expect("it runs").stop();
+        assert!(!log.iter().any(|line| line.contains("panicked")), "the server panicked: {log:?}");
+        log
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        match &self.server {
+            Some(server) if thread::panicking() => {
+                eprintln!("the server's log:\n{}", server.log().join("\n"));
+            }
+            Some(_) => _ = self.end(),
+            None => {}
+        }
+    }
+}

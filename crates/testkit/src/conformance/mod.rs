@@ -1,0 +1,149 @@
+//! What every server has to do, whatever its runtime, for every dialect, storage and kind of
+//! socket.
+//!
+//! A case is a function that gets a [`Setup`]. [`crate::conformance!`] makes tests of all of them:
+//! a server crate's whole test is one line that names its binary. Every case starts a server
+//! process of its own, talks to it over real sockets and has it end by SIGTERM, in order.
+//!
+//! A new case is a function and its name in the macro.
+
+mod bench;
+mod peer;
+
+pub mod bad_input;
+pub mod commits;
+pub mod durability;
+pub mod large;
+pub mod order;
+pub mod reads;
+pub mod refusals;
+pub mod waiting;
+
+pub use codecs::Dialect;
+
+/// Which server, and how it is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Path of the binary.
+    pub program: &'static str,
+    /// What is spoken.
+    pub dialect: Dialect,
+    /// Where the data are.
+    pub storage: StorageKind,
+    /// How clients connect.
+    pub socket: SocketKind,
+}
+
+/// A kind of storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageKind {
+    /// `file:DIR`.
+    File,
+    /// `memory:`.
+    Memory,
+}
+
+/// A kind of socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketKind {
+    /// A free port of this machine.
+    Tcp,
+    /// In the file system.
+    Unix,
+}
+
+/// Makes a test of each case for each dialect, storage and kind of socket of one server binary.
+#[macro_export]
+macro_rules! conformance {
+    ($program:expr) => {
+        $crate::conformance! { @all pickle_file: $program, Pickle, Tcp }
+        $crate::conformance! { @all msgpack_file: $program, MsgPack, Tcp }
+        $crate::conformance! { @all proto_file: $program, Proto, Tcp }
+        $crate::conformance! { @memory pickle_memory: $program, Pickle, Tcp }
+        $crate::conformance! { @memory msgpack_memory: $program, MsgPack, Tcp }
+        $crate::conformance! { @memory proto_memory: $program, Proto, Tcp }
+        $crate::conformance! { @all msgpack_file_unix: $program, MsgPack, Unix }
+    };
+    (@all $name:ident: $program:expr, $dialect:ident, $socket:ident) => {
+        mod $name {
+            $crate::conformance! { @setup $program, $dialect, File, $socket }
+            $crate::conformance! { @volatile }
+            $crate::conformance! { @durable }
+        }
+    };
+    (@memory $name:ident: $program:expr, $dialect:ident, $socket:ident) => {
+        mod $name {
+            $crate::conformance! { @setup $program, $dialect, Memory, $socket }
+            $crate::conformance! { @volatile }
+        }
+    };
+    (@setup $program:expr, $dialect:ident, $storage:ident, $socket:ident) => {
+        const SETUP: $crate::conformance::Setup = $crate::conformance::Setup {
+            program: $program,
+            dialect: $crate::conformance::Dialect::$dialect,
+            storage: $crate::conformance::StorageKind::$storage,
+            socket: $crate::conformance::SocketKind::$socket,
+        };
+    };
+    (@volatile) => {
+        $crate::conformance! { @tests
+            commits::a_commit_is_read_by_another_connection,
+            commits::a_vote_is_answered_with_all_conflicts,
+            commits::the_ninth_conflicting_vote_fails,
+            commits::a_stale_read_check_fails_the_vote,
+            commits::a_deleted_object_is_gone,
+            commits::a_copied_transaction_keeps_its_tid,
+            commits::an_aborted_transaction_leaves_nothing,
+            commits::a_transaction_may_be_empty,
+            reads::every_revision_is_found_at_every_tid,
+            reads::an_unknown_object_is_a_key_error,
+            reads::new_oids_never_repeat,
+            reads::dialects_can_be_mixed,
+            order::all_others_are_told_of_every_transaction,
+            order::finishes_and_invalidations_come_in_tid_order,
+            order::a_registration_among_commits_leaves_no_gap,
+            order::a_ping_after_a_finish_hears_of_it_first,
+            order::recent_invalidations_are_remembered,
+            waiting::a_voted_transaction_delays_no_other_object,
+            waiting::votes_for_one_object_are_answered_in_turn,
+            waiting::a_lock_goes_to_who_came_first,
+            waiting::loads_go_on_while_a_vote_waits,
+            waiting::a_waiting_vote_can_be_aborted,
+            waiting::a_lost_connection_frees_its_locks,
+            waiting::read_checks_share_a_lock,
+            refusals::a_read_only_server_refuses_writers,
+            refusals::a_read_only_connection_cannot_write,
+            refusals::an_unknown_storage_is_refused,
+            large::a_large_record_comes_back,
+            large::a_transaction_of_many_objects_is_one,
+            large::a_transaction_beyond_the_memory_limit_comes_back,
+            bad_input::a_wrong_handshake_closes_the_connection,
+            bad_input::a_garbage_frame_closes_the_connection,
+            bad_input::an_unknown_method_closes_the_connection,
+            bad_input::an_oversized_length_closes_the_connection,
+            bad_input::a_request_before_the_registration_closes_the_connection,
+            bad_input::a_store_without_a_transaction_closes_the_connection,
+            bad_input::a_second_begin_closes_the_connection,
+            bad_input::half_a_message_harms_nobody,
+            bad_input::a_wrong_oid_is_answered_with_an_error,
+            bad_input::calls_without_a_transaction_are_answered,
+        }
+    };
+    (@durable) => {
+        $crate::conformance! { @tests
+            durability::what_was_answered_survives_a_kill,
+            durability::a_restart_keeps_everything,
+            durability::invalidations_are_remembered_over_a_restart,
+            durability::new_oids_do_not_repeat_after_a_restart,
+            durability::a_directory_has_one_server,
+        }
+    };
+    (@tests $($group:ident::$case:ident,)*) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::conformance::$group::$case(&SETUP);
+            }
+        )*
+    };
+}
