@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, Thread};
 
 use server::{Closed, Connection, Dialect, Server};
@@ -19,6 +19,9 @@ struct Client {
     connection: Mutex<Option<Connection>>,
     mailbox: OnceLock<Weak<Mailbox>>,
     pusher: OnceLock<Thread>,
+    /// Tells a reader that waits that requests are taken again.
+    room: Condvar,
+    reader_waits: AtomicBool,
     /// Somebody called [`Wake::wake`], and the mailbox was not looked into since.
     called: AtomicBool,
     /// A thread is in [`Self::turn`], and will see `called` at its end.
@@ -33,6 +36,8 @@ pub(crate) fn start(server: &Arc<Server>, dialect: Dialect, name: String, socket
         connection: Mutex::new(None),
         mailbox: OnceLock::new(),
         pusher: OnceLock::new(),
+        room: Condvar::new(),
+        reader_waits: AtomicBool::new(false),
         called: AtomicBool::new(false),
         busy: AtomicBool::new(false),
     });
@@ -72,7 +77,7 @@ impl Client {
             if let Err(why) = self.turn(connection) {
                 break why;
             }
-            drop(guard);
+            self.wait_for_room(guard);
             count = match retry(|| (&self.socket).read(&mut buffer)) {
                 Ok(0) => break Closed::ByClient,
                 Ok(count) => count,
@@ -95,6 +100,24 @@ impl Client {
                 drop(guard);
                 return self.end(Some(&why));
             }
+            self.tell_of_room();
+        }
+    }
+
+    /// The reader waits while too many requests are unanswered. The pusher sends the answers, and
+    /// then handles the requests that were left.
+    fn wait_for_room(&self, mut guard: MutexGuard<'_, Option<Connection>>) {
+        while guard.as_ref().is_some_and(|connection| !connection.wants_input()) {
+            self.reader_waits.store(true, Ordering::Relaxed);
+            guard = self.room.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// For a caller that has, or just had, the lock: it orders the flag. Saves a system call when
+    /// nobody waits.
+    fn tell_of_room(&self) {
+        if self.reader_waits.swap(false, Ordering::Relaxed) {
+            self.room.notify_one();
         }
     }
 
@@ -124,6 +147,7 @@ impl Client {
             connection.close(why);
         }
         self.hang_up();
+        self.tell_of_room();
         self.call_pusher();
     }
 

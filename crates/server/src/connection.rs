@@ -32,6 +32,8 @@ pub struct Connection {
     name: String,
     /// Any byte came.
     heard: bool,
+    /// No more requests are taken.
+    deaf: bool,
     /// Everything has been said; the connection ends when it is written.
     leaving: bool,
     place: Place,
@@ -93,6 +95,7 @@ impl Connection {
             dialect,
             name,
             heard: false,
+            deaf: false,
             leaving: false,
             place,
         };
@@ -114,10 +117,10 @@ impl Connection {
     /// Whether more should be read: not while much is unanswered or unwritten.
     pub fn wants_input(&self) -> bool {
         let handled = match &self.stage {
-            Stage::Greeted => !self.output_is_high(),
+            Stage::Greeted => true,
             Stage::Serving(session) => session.wants_input(self.output.rest()),
         };
-        handled && !self.leaving
+        handled && !self.deaf
     }
 
     /// What is to be written.
@@ -133,14 +136,7 @@ impl Connection {
 
     /// Whether [`Self::handle`] left requests alone because of the output, which is now written.
     pub fn has_work(&self) -> bool {
-        match &self.stage {
-            Stage::Greeted => false,
-            Stage::Serving(session) => {
-                self.output.rest().is_empty()
-                    && session.wants_input(self.output.rest())
-                    && buffers::has_frame(&self.input)
-            }
-        }
+        self.output.rest().is_empty() && self.wants_input() && buffers::has_frame(&self.input)
     }
 
     /// Handles what was read and what is in the mailbox.
@@ -205,7 +201,7 @@ impl Connection {
         if &answer[..] == b"ruok" {
             let status = status::json(&self.place.server.host);
             self.say(status.as_bytes());
-            self.leaving = true;
+            (self.deaf, self.leaving) = (true, true);
             return Ok(());
         }
         let Some(dialect) = self.dialect.chosen_by(&answer) else {
@@ -222,6 +218,7 @@ impl Connection {
     /// A stopping server takes no more requests, but a client that has asked for a finish is
     /// told how it ended.
     fn handle_stop(&mut self) -> Result<(), Closed> {
+        self.deaf = true;
         if let Stage::Serving(session) = &mut self.stage {
             session.handle_mailbox(self.output.tail())?;
             if session.finishing() {
@@ -268,3 +265,6 @@ impl fmt::Debug for Connection {
 
 /// No client's answer to the greeting is longer.
 const ANSWER_BYTES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests;

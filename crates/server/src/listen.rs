@@ -6,10 +6,11 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use codecs::{Address, Dialect, Endpoint};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 /// An open listener, for a runtime to accept from.
 #[derive(Debug)]
@@ -89,6 +90,8 @@ fn bind_address(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // A restarted server takes its port back although old connections linger.
     socket.set_reuse_address(true)?;
+    // Accepted sockets inherit it. A client that vanished would hold its locks for ever.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(PROBE))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)
@@ -142,6 +145,12 @@ impl Drop for SocketFile {
 
 /// Connections that wait to be accepted, while all clients of a restarted server return at once.
 const BACKLOG: i32 = 1024;
+
+/// A client that was silent so long is asked whether it is there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Time between questions; the system gives up after nine.
+const PROBE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,224 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::Parser as _;
+use protocol::{Begin, Codec as _, Limits, Oid, Request, Tid, TransactionId};
+use protocol_msgpack::MsgPack;
+use session::Host;
+
+use super::*;
+use crate::options::Options;
+use crate::storages;
+
+/// Counts wake-ups, as a runtime would act on them.
+#[derive(Default)]
+struct Calls(AtomicUsize);
+
+impl Wake for Calls {
+    fn wake(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection and what its client has received.
+struct Pair {
+    connection: Connection,
+    received: Vec<u8>,
+    calls: Mutex<u64>,
+}
+
+fn server(arguments: &[&str]) -> Arc<Server> {
+    let arguments = ["server", "--storage=1=memory:"].iter().chain(arguments);
+    let options = Options::try_parse_from(arguments).unwrap();
+    let storages = storages::open(&options).unwrap();
+    let host = Host { storages, read_only: false, started: "today".to_owned() };
+    Server::new(host, options.limits(), options.max_outgoing, 10)
+}
+
+fn frame_of(message: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    assert!(frame::write(&mut frame, |out| out.extend_from_slice(message)));
+    frame
+}
+
+impl Pair {
+    fn new(server: &Arc<Server>) -> Self {
+        let wake = Arc::new(Calls::default());
+        let connection = Connection::new(server, Dialect::MsgPack, "me".to_owned(), wake).unwrap();
+        Self { connection, received: Vec::new(), calls: Mutex::new(0) }
+    }
+
+    /// After the handshake and `register`.
+    fn registered(server: &Arc<Server>) -> Self {
+        let mut pair = Self::new(server);
+        pair.send(&frame_of(b"M5")).unwrap();
+        pair.ask(&Request::Register { storage: "1".to_owned(), read_only: false }).unwrap();
+        pair
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Closed> {
+        self.connection.read_buffer().extend_from_slice(bytes);
+        self.connection.handle()
+    }
+
+    fn encode(&self, request: &Request) -> Vec<u8> {
+        let mut calls = self.calls.lock().unwrap();
+        *calls += 1;
+        let mut message = Vec::new();
+        MsgPack::new(Limits::default()).encode_request(*calls, request, &mut message);
+        frame_of(&message)
+    }
+
+    fn ask(&mut self, request: &Request) -> Result<(), Closed> {
+        let message = self.encode(request);
+        self.send(&message)
+    }
+
+    /// Takes what waits to be written.
+    fn receive(&mut self) -> Result<(), Closed> {
+        self.received.extend_from_slice(self.connection.output());
+        self.connection.consume(self.connection.output().len())
+    }
+
+    fn begin_and_vote(&mut self, oid: u64, data: &[u8]) {
+        let transaction = TransactionId(1);
+        self.ask(&Request::Begin(Begin {
+            transaction,
+            user: bytes::Bytes::new(),
+            description: bytes::Bytes::new(),
+            extension: bytes::Bytes::new(),
+            tid: None,
+            status: b' ',
+        }))
+        .unwrap();
+        let data = bytes::Bytes::copy_from_slice(data);
+        self.ask(&Request::Store { transaction, oid: Oid(oid), serial: Tid::ZERO, data }).unwrap();
+        self.receive().unwrap();
+        self.received.clear();
+        self.ask(&Request::Vote { transaction }).unwrap();
+        self.wait_for_reply();
+    }
+
+    /// The storage works in its own threads, so this waits for it.
+    fn commit(&mut self, oid: u64, data: &[u8]) {
+        self.begin_and_vote(oid, data);
+        self.ask(&Request::Finish { transaction: TransactionId(1) }).unwrap();
+        self.wait_for_reply();
+    }
+
+    /// Receives until there is an answer, and forgets it.
+    fn wait_for_reply(&mut self) {
+        while self.replies() == 0 {
+            self.connection.handle().unwrap();
+            self.receive().unwrap();
+            std::thread::yield_now();
+        }
+        self.received.clear();
+    }
+
+    /// How many answers were received.
+    fn replies(&self) -> usize {
+        self.received.windows(6).filter(|window| window == b".reply").count()
+    }
+}
+
+#[test]
+fn nothing_but_the_greeting_is_said_before_the_answer() {
+    let server = server(&[]);
+    let mut pair = Pair::new(&server);
+    pair.receive().unwrap();
+    assert_eq!(pair.received, b"\0\0\0\x02M5");
+    for byte in frame_of(b"Z5") {
+        assert!(pair.connection.output().is_empty());
+        pair.send(&[byte]).unwrap();
+    }
+    assert!(pair.connection.wants_input());
+}
+
+#[test]
+fn ruok_is_answered_and_then_all_is_said() {
+    let server = server(&[]);
+    let mut pair = Pair::new(&server);
+    pair.send(&frame_of(b"ruok")).unwrap();
+    assert!(!pair.connection.wants_input());
+    assert!(matches!(pair.receive(), Err(Closed::Finished)));
+    let text = String::from_utf8(pair.received).unwrap();
+    assert!(text.contains(r#"{"1": {"connections": 0"#), "{text}");
+    assert!(text.contains(r#""start": "today""#), "{text}");
+}
+
+#[test]
+fn what_is_no_answer_ends_the_connection() {
+    let server = server(&[]);
+    let error = Pair::new(&server).send(&frame_of(b"Z4\n")).unwrap_err();
+    assert_eq!(error.to_string(), "'Z4\\n' is not an answer to the greeting");
+    let error = Pair::new(&server).send(b"SSH-2.0-x").unwrap_err();
+    assert!(matches!(error, Closed::AnswerTooLong(_)));
+    assert_eq!(server.wait_until_empty(std::time::Duration::ZERO), 0);
+}
+
+#[test]
+fn requests_wait_while_the_client_does_not_take_the_answers() {
+    let server = server(&[]);
+    let mut pair = Pair::registered(&server);
+    pair.commit(1, &[7; 1 << 20]);
+    let load = Request::LoadBefore { oid: Oid(1), before: Tid::MAX };
+    let two = [pair.encode(&load), pair.encode(&load)].concat();
+    pair.send(&two).unwrap();
+    assert!(!pair.connection.wants_input());
+    assert!(!pair.connection.has_work(), "the output comes first");
+    pair.receive().unwrap();
+    let first = pair.received.len();
+    assert!((1 << 20..2 << 20).contains(&first));
+    assert!(pair.connection.has_work());
+    pair.connection.handle().unwrap();
+    pair.receive().unwrap();
+    assert_eq!(pair.received.len(), 2 * first);
+    assert!(!pair.connection.has_work());
+}
+
+#[test]
+fn what_is_pushed_to_a_client_that_does_not_read_is_counted() {
+    let server = server(&["--max-outgoing=1K"]);
+    let mut writer = Pair::registered(&server);
+    writer.commit(1, &[7; 1 << 20]);
+    let mut silent = Pair::registered(&server);
+    silent.ask(&Request::LoadBefore { oid: Oid(1), before: Tid::MAX }).unwrap();
+    for oid in 2..40 {
+        writer.commit(oid, b"x");
+        if let Err(end) = silent.connection.handle() {
+            assert!(matches!(end, Closed::Overflowed(_)), "{end}");
+            return;
+        }
+    }
+    panic!("the mailbox grew without limit");
+}
+
+#[test]
+fn a_stopping_server_answers_a_finish_and_nothing_else() {
+    let server = server(&[]);
+    let mut pair = Pair::registered(&server);
+    pair.begin_and_vote(1, b"x");
+    pair.ask(&Request::Finish { transaction: TransactionId(1) }).unwrap();
+    let mut idle = Pair::registered(&server);
+    idle.receive().unwrap();
+    server.enter(Phase::Stopping);
+    assert!(matches!(idle.connection.handle(), Err(Closed::Stopped)));
+    let end = loop {
+        if let Err(end) = pair.ask(&Request::Ping).and_then(|()| pair.receive()) {
+            break end;
+        }
+        assert!(!pair.connection.has_work());
+        std::thread::yield_now();
+    };
+    assert!(matches!(end, Closed::Stopped), "{end}");
+    assert_eq!(pair.replies(), 1, "the finish, and no ping");
+}
+
+#[test]
+fn a_stopped_server_ends_what_is_left() {
+    let server = server(&[]);
+    let mut pair = Pair::registered(&server);
+    server.enter(Phase::Stopped);
+    assert!(matches!(pair.connection.handle(), Err(Closed::Stopped)));
+}
