@@ -95,6 +95,16 @@ impl Inbox {
         self.wait("an answer", |events| take_answer(events, ticket))
     }
 
+    /// Waits until one of `tickets` is answered, and says which.
+    pub fn first_answered(&self, tickets: &[Ticket]) -> Ticket {
+        self.wait("an answer", |events| {
+            events.iter().find_map(|stamped| match &stamped.event {
+                Event::Completed { ticket, .. } if tickets.contains(ticket) => Some(*ticket),
+                _ => None,
+            })
+        })
+    }
+
     /// Same as [`Self::answer`], if it is there.
     pub fn try_answer(&self, ticket: Ticket) -> Option<Completion> {
         Some(take_answer(&mut self.arrivals.events(), ticket)?.0)

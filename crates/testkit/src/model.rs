@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{Conflict, Failure, Loaded, Oid, Tid, TransactionFault};
-use storage::Which;
+use storage::{Vote, Which};
 
 /// A storage's content, all of it committed.
 ///
@@ -60,6 +60,23 @@ pub enum Verdict {
     Conflicts(Vec<Conflict>),
     /// With one of these.
     Failures(Vec<Failure>),
+}
+
+impl Verdict {
+    /// Whether a vote may be answered so.
+    pub fn allows(&self, answer: &Result<Vote, Failure>) -> bool {
+        let sorted = |conflicts: &[Conflict]| {
+            let mut conflicts = conflicts.to_vec();
+            conflicts.sort_by_key(|conflict| conflict.oid);
+            conflicts
+        };
+        match (self, answer) {
+            (Self::Promised, Ok(Vote::Promised)) => true,
+            (Self::Conflicts(right), Ok(Vote::Conflicts(told))) => sorted(right) == sorted(told),
+            (Self::Failures(right), Err(failure)) => right.contains(failure),
+            _ => false,
+        }
+    }
 }
 
 impl Draft {

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Nothing that a test waits for takes this long.
@@ -18,6 +18,8 @@ pub struct ServerProcess {
     child: Child,
     urls: Vec<String>,
     log: Arc<Log>,
+    /// Reads the log; ends with the server.
+    collector: Option<JoinHandle<()>>,
 }
 
 /// The lines on standard error so far, which a thread collects.
@@ -41,9 +43,9 @@ impl ServerProcess {
         let log = Arc::new(Log::default());
         let stderr = child.stderr.take().expect("it is piped");
         let collect = Arc::clone(&log);
-        thread::spawn(move || collect.collect(BufReader::new(stderr)));
+        let collector = thread::spawn(move || collect.collect(BufReader::new(stderr)));
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut server = Self { child, urls: Vec::new(), log };
+        let mut server = Self { child, urls: Vec::new(), log, collector: Some(collector) };
         for line in stdout.lines() {
             let line = line.expect("what it prints is UTF-8");
             if line == "ready" {
@@ -101,9 +103,13 @@ impl ServerProcess {
         assert!(sent.success(), "the server runs");
     }
 
-    /// Waits for the end.
+    /// Waits for the end, and until the log is whole.
     pub fn wait(&mut self) -> ExitStatus {
-        self.child.wait().expect("it is our child")
+        let status = self.child.wait().expect("it is our child");
+        if let Some(collector) = self.collector.take() {
+            collector.join().expect("it only reads lines");
+        }
+        status
     }
 
     /// Ends the server as a supervisor does. Returns the whole log.

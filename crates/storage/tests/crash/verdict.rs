@@ -33,18 +33,14 @@ pub(crate) fn judge(
     let bare_model = content(script, &bare, ops, promise)?;
 
     let before = support::copy(image);
+    let start = image.op_count();
     let model = content(script, image, ops, promise)?;
     if model != bare_model {
         return Err("the index and the log do not agree".to_owned());
     }
     let set_aside = nothing_is_thrown_away(&before, image)?;
-
-    // The power goes again, while it recovers from the first time.
-    let again = image.power_cut(seed as usize % (image.op_count() + 1), seed);
-    let again_model = content(script, &again, ops, promise)?;
-    if promise == Promise::Answered && again_model != model {
-        return Err("a crash during the recovery changed what it finds".to_owned());
-    }
+    power_goes_again(script, image, (start, ops), promise, seed, &model)
+        .map_err(|what| format!("after another power cut: {what}"))?;
 
     let grown = goes_on(script, image, ops, &model)?;
     let killed = support::copy(image);
@@ -55,6 +51,33 @@ pub(crate) fn judge(
 
 fn open(image: &SimDisk, options: Options) -> Result<std::sync::Arc<dyn Storage>, String> {
     support::open(image, options).map_err(|error| format!("it does not open: {error}"))
+}
+
+/// The power goes (again), while `image` recovers or just afterwards.
+fn power_goes_again(
+    script: &Script,
+    image: &SimDisk,
+    (start, ops): (usize, usize),
+    promise: Promise,
+    seed: u64,
+    model: &Model,
+) -> Result<(), String> {
+    let end = image.op_count();
+    let during = start + seed as usize % (end - start + 1);
+    for cut in [during, end] {
+        let again = image.power_cut(cut, seed);
+        // What a first power cut had left, and what was shown to clients, is there for good.
+        let sure = cut == end || start == 0;
+        let promise = match script.options.sync {
+            storage::Sync::None if !sure => Promise::Anything,
+            _ => promise,
+        };
+        let found = content(script, &again, ops, promise)?;
+        if sure && found != *model {
+            return Err("the content changes".to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// Compares what is on the disk with what the script knows, and returns it.
@@ -105,7 +128,7 @@ fn content(
 }
 
 /// Whatever was cut off a segment lies in `torn`; returns how many bytes that are.
-fn nothing_is_thrown_away(before: &SimDisk, after: &SimDisk) -> Result<usize, String> {
+pub(crate) fn nothing_is_thrown_away(before: &SimDisk, after: &SimDisk) -> Result<usize, String> {
     if before.read("/data/format").is_none() {
         // Its creation was interrupted, and started again.
         return Ok(0);

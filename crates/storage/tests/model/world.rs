@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::sample::Index;
-use protocol::{Conflict, Failure, Oid, Tid, TransactionFault};
+use protocol::{Failure, Oid, Tid, TransactionFault};
 use storage::disk::Disk;
 use storage::{
     Clock as _, CommitLocks, Completion, Event, Kind, Location, Meta, Options, Storage, Ticket,
@@ -15,47 +15,7 @@ use storage::{
 };
 use testkit::{Clock, Draft, Inbox, Model, SimDisk, Verdict, Write, compare};
 
-/// What a test does; numbers are small, so that transactions meet.
-#[derive(Clone, Debug)]
-pub(crate) enum Action {
-    Begin { slot: usize, copied: Option<u64> },
-    Store { slot: usize, oid: u64, serial: Serial, len: usize },
-    Delete { slot: usize, oid: u64, serial: Serial },
-    Check { slot: usize, oid: u64, serial: Serial },
-    Restore { slot: usize, oid: u64, len: Option<usize> },
-    Vote { slot: usize },
-    Finish { slot: usize },
-    FinishAll,
-    Abort { slot: usize },
-    Load { oid: u64, bound: Index },
-    NewOids { count: u32 },
-    MoveClock { seconds: i64 },
-    Cache { cached: bool },
-    Restart(Restart),
-}
-
-/// Which serial a client names.
-#[derive(Clone, Debug)]
-pub(crate) enum Serial {
-    Current,
-    Old(Index),
-    Zero,
-    Future,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Restart {
-    Clean,
-    Killed,
-    KilledWithoutIndexes,
-}
-
-/// Where the storage keeps its data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Home {
-    File,
-    Memory,
-}
+use crate::action::{Action, Home, Restart, Serial};
 
 pub(crate) struct World {
     home: Home,
@@ -92,6 +52,16 @@ enum Phase {
     Promised,
     /// It can only be aborted.
     Failed,
+}
+
+impl Slot {
+    /// The vote's ticket, and the last tid at its time, while it is not answered.
+    fn vote(&self) -> Option<(Ticket, Tid)> {
+        match self.phase {
+            Phase::Voting(ticket, since) => Some((ticket, since)),
+            _ => None,
+        }
+    }
 }
 
 impl World {
@@ -319,35 +289,59 @@ impl World {
         assert_eq!((told.tid, oids), (tid, written));
     }
 
-    /// Looks at each answered vote, and waits for those that nothing can hold up.
+    /// Looks at each answered vote, and waits for those that no promised transaction holds up.
     fn settle(&mut self) {
-        for index in std::mem::take(&mut self.voting) {
-            let Some(slot) = &self.slots[index] else { continue };
-            let Phase::Voting(ticket, since) = slot.phase else { continue };
-            let may_wait = (0..4).any(|other| other != index && self.holds_up(other, index));
-            let answer = if may_wait {
-                self.inbox.try_answer(ticket)
-            } else {
-                Some(self.inbox.answer(ticket))
-            };
-            match answer {
-                None => self.voting.push(index),
-                Some(Completion::Voted(answer)) => self.voted(index, since, answer),
-                Some(other) => panic!("a vote was answered by {other:?}"),
+        self.voting.retain(|index| self.slots[*index].is_some());
+        loop {
+            let answered = self.voting.iter().find_map(|&index| {
+                let (ticket, since) = self.slots[index].as_ref()?.vote()?;
+                Some((index, since, self.inbox.try_answer(ticket)?))
+            });
+            if let Some((index, since, completion)) = answered {
+                let Completion::Voted(answer) = completion else {
+                    panic!("a vote was answered by {completion:?}")
+                };
+                self.voting.retain(|voting| *voting != index);
+                self.voted(index, since, answer);
+                continue;
             }
+            let groups: Vec<_> = self.voting.iter().map(|index| self.group(*index)).collect();
+            let Some(group) = groups.iter().find(|group| !self.must_wait(group)) else {
+                return;
+            };
+            // One of them has all it wants; the others may have to wait for it.
+            let tickets = group.iter().filter_map(|index| self.slots[*index].as_ref()?.vote());
+            let tickets: Vec<_> = tickets.map(|(ticket, _)| ticket).collect();
+            self.inbox.first_answered(&tickets);
         }
     }
 
-    /// Whether `index` may have to wait for `other`, which voted before.
-    fn holds_up(&self, other: usize, index: usize) -> bool {
-        let (Some(slot), Some(holder)) = (&self.slots[index], &self.slots[other]) else {
+    /// The votes under way that `index` may have to wait for, or those for whom they may, itself
+    /// included.
+    fn group(&self, index: usize) -> Vec<usize> {
+        let mut group = vec![index];
+        while let Some(&more) = self.voting.iter().find(|more| {
+            !group.contains(more) && group.iter().any(|member| self.excludes(*member, **more))
+        }) {
+            group.push(more);
+        }
+        group
+    }
+
+    /// Whether a promised transaction may hold up all of a group.
+    fn must_wait(&self, group: &[usize]) -> bool {
+        let promised = |slot: &Slot| slot.phase == Phase::Promised;
+        let mut holders = (0..4).filter(|index| self.slots[*index].as_ref().is_some_and(promised));
+        holders.any(|holder| group.iter().any(|member| self.excludes(holder, *member)))
+    }
+
+    /// Whether the two transactions cannot both hold what they lock.
+    fn excludes(&self, one: usize, two: usize) -> bool {
+        let (Some(one), Some(two)) = (&self.slots[one], &self.slots[two]) else {
             return false;
         };
-        if holder.phase != Phase::Promised && !self.voting.contains(&other) {
-            return false;
-        }
+        let (one, two) = (&one.draft, &two.draft);
         let empty = |draft: &Draft| draft.writes.is_empty() && draft.checks.is_empty();
-        let (one, two) = (&slot.draft, &holder.draft);
         // With a tid that it brought, a transaction can only be promised a place alone; and empty
         // ones wait for each other, as those who know ZEO expect.
         self.options.commit_locks == CommitLocks::Global
@@ -368,7 +362,7 @@ impl World {
         } else {
             // It held its locks at some time since the vote.
             let mut times = self.model.tids().filter(|tid| *tid >= since).chain([since]);
-            let right = times.any(|as_of| agrees(&self.model.judge(&slot.draft, as_of), &answer));
+            let right = times.any(|as_of| self.model.judge(&slot.draft, as_of).allows(&answer));
             assert!(right, "{answer:?} for {:?}", slot.draft);
         }
         self.slots[index].as_mut().expect("checked by the caller").phase = match answer {
@@ -415,22 +409,5 @@ impl World {
         let mut data = format!("{:04}", self.counter).into_bytes();
         data.resize(data.len().max(len), b'.');
         data.into()
-    }
-}
-
-/// Whether `answer` is a right one, given the verdict.
-fn agrees(verdict: &Verdict, answer: &Result<Vote, Failure>) -> bool {
-    match (verdict, answer) {
-        (Verdict::Promised, Ok(Vote::Promised)) => true,
-        (Verdict::Conflicts(wanted), Ok(Vote::Conflicts(conflicts))) => {
-            let sorted = |conflicts: &[Conflict]| {
-                let mut conflicts = conflicts.to_vec();
-                conflicts.sort_by_key(|conflict| conflict.oid);
-                conflicts
-            };
-            sorted(wanted) == sorted(conflicts)
-        }
-        (Verdict::Failures(wanted), Err(failure)) => wanted.contains(failure),
-        _ => false,
     }
 }

@@ -13,6 +13,7 @@ mod peer;
 pub mod bad_input;
 pub mod commits;
 pub mod durability;
+pub mod hammer;
 pub mod large;
 pub mod order;
 pub mod reads;
@@ -127,6 +128,7 @@ macro_rules! conformance {
             bad_input::half_a_message_harms_nobody,
             bad_input::a_wrong_oid_is_answered_with_an_error,
             bad_input::calls_without_a_transaction_are_answered,
+            hammer::a_history_of_concurrent_transactions_is_consistent,
         }
     };
     (@durable) => {

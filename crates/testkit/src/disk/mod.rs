@@ -101,13 +101,15 @@ impl SimDisk {
     }
 
     /// The disk after the first `ops` changes, with nothing lost: what the next process finds
-    /// when this one is killed.
+    /// when this one is killed. What was not synced still is not, so [`Self::op_count`] goes on
+    /// from `ops`, and a power cut may lose it yet.
     pub fn killed(&self, ops: usize) -> Self {
         let state = self.shared.lock();
-        let mut tree = state.base.clone();
-        state.ops.iter().take(ops).for_each(|op| tree.apply(op));
+        let mut next = State::new(state.base.clone());
+        next.ops = state.ops.iter().take(ops).cloned().collect();
         drop(state);
-        Self::of(tree)
+        next.ops.iter().for_each(|op| next.tree.apply(op));
+        Self { shared: Arc::new(Shared { state: next.into(), holding: Condvar::new() }) }
     }
 
     /// Limits the sum of the files' sizes and reservations; `None` for no limit. A limit below
