@@ -3,7 +3,7 @@
 //! [`SimDisk`] is a disk in memory that fails on demand and shows what a power cut would have
 //! left at any moment; [`Clock`] stands still until told; [`Inbox`] waits for what a storage
 //! answers later; [`Model`] is the simplest storage that can be right, and [`same_content`]
-//! compares a real one with it. [`conformance`] is what every server has to do, over real sockets.
+//! compares a real one with it. [`mod@conformance`] is what every server has to do, over real sockets.
 //!
 //! **Never**: part of anything that is shipped, a sleep (waiting has a deadline and ends with
 //! what is waited for), randomness without a seed that the caller gives.

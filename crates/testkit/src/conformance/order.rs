@@ -1,6 +1,6 @@
 //! Who is told of what, and when.
 //!
-//! That tids increase strictly on each connection is checked by every [`Peer`] at all times.
+//! That tids increase strictly on each connection is checked by every `Peer` at all times.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
