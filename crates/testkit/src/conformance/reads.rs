@@ -98,7 +98,7 @@ pub fn new_oids_never_repeat(setup: &Setup) {
     }
 }
 
-/// Clients of all dialects, each at its own listener or ZEO's at each other's, see the same.
+/// Clients of all dialects, each at its own listener, see the same.
 pub fn dialects_can_be_mixed(setup: &Setup) {
     let bench = Bench::start(setup);
     let mut peers: Vec<Peer> = Dialect::ALL
