@@ -206,5 +206,5 @@ fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
 /// There are two stacks for each connection; the deepest decoder needs a fraction of this.
 const STACK_BYTES: usize = 256 << 10;
 
-/// One read: many requests, or a large part of a usual record.
-const READ_BYTES: usize = 32 << 10;
+/// One read: many requests, or usual records. Every idle connection has it.
+const READ_BYTES: usize = 16 << 10;

@@ -46,6 +46,14 @@ pub(crate) fn prepare(input: &mut BytesMut) {
     }
 }
 
+/// Gives the memory of long messages back at once: their client may be idle from now on. `read` is
+/// how much there was before they were taken off.
+pub(crate) fn release(input: &mut BytesMut, read: usize) {
+    if read > KEPT_BYTES && input.is_empty() {
+        *input = BytesMut::new();
+    }
+}
+
 /// Whether there is something for a session to handle: a whole message, of any length.
 pub(crate) fn has_frame(input: &BytesMut) -> bool {
     input.first_chunk::<PREFIX_BYTES>().is_some_and(|prefix| {
@@ -89,9 +97,8 @@ mod tests {
         assert!(output.bytes.capacity() >= 100, "small memory is used again");
     }
 
-    #[test]
-    fn input_grows_for_a_long_message_and_shrinks_after_it() {
-        let long = 1 << 20;
+    /// A buffer that took a long message in, as it arrives.
+    fn filled(long: usize) -> BytesMut {
         let mut input = BytesMut::new();
         let mut whole = Vec::new();
         assert!(frame::write(&mut whole, |out| out.resize(out.len() + long, 7)));
@@ -106,9 +113,22 @@ mod tests {
             rest = later;
         }
         assert!(has_frame(&input));
-        drop(frame::split(&mut input, long));
-        prepare(&mut input);
-        assert!(input.capacity() <= KEPT_BYTES);
+        input
+    }
+
+    #[test]
+    fn input_grows_for_a_long_message_and_shrinks_after_it() {
+        let long = 1 << 20;
+        let mut busy = filled(long);
+        drop(frame::split(&mut busy, long));
+        prepare(&mut busy);
+        assert!(busy.capacity() <= KEPT_BYTES);
+
+        let mut idle = filled(long);
+        let read = idle.len();
+        drop(frame::split(&mut idle, long));
+        release(&mut idle, read);
+        assert_eq!(idle.capacity(), 0);
     }
 
     #[test]

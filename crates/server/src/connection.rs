@@ -159,7 +159,9 @@ impl Connection {
             let output = self.output.tail();
             // What was published before these requests were read leaves before their replies.
             session.handle_mailbox(output)?;
+            let read = self.input.len();
             session.handle_input(&mut self.input, output)?;
+            buffers::release(&mut self.input, read);
             session.handle_mailbox(output)?;
         }
         self.check_leaving()
