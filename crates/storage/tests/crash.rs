@@ -44,7 +44,6 @@ fn without_syncs_a_power_cut_loses_the_last_transactions_only() {
 }
 
 #[test]
-#[ignore = "recovery overwrites what an earlier recovery had set aside"]
 fn what_is_set_aside_survives_another_power_cut() {
     let script = workload(small());
     for ops in 0..=script.disk.op_count() {

@@ -7,6 +7,8 @@
 
 #[path = "model/action.rs"]
 mod action;
+#[path = "model/slot.rs"]
+mod slot;
 #[path = "model/world.rs"]
 mod world;
 

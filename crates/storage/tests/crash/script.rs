@@ -1,5 +1,7 @@
 //! A seeded workload that writes down what it did and what it was told, and when.
 
+#![allow(dead_code, reason = "not every test uses all of it")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -46,7 +48,10 @@ type Begun = (usize, Box<dyn Transaction>);
 
 impl Script {
     pub(crate) fn new(seed: u64, options: Options) -> Self {
-        let disk = SimDisk::new();
+        Self::on(SimDisk::new(), seed, options)
+    }
+
+    pub(crate) fn on(disk: SimDisk, seed: u64, options: Options) -> Self {
         let storage = support::open(&disk, options).unwrap();
         let stamping = disk.clone();
         let inbox = Inbox::stamped(move || stamping.op_count());
@@ -67,6 +72,16 @@ impl Script {
 
     /// Some transactions at once; all but the first one finish in one batch.
     pub(crate) fn round(&mut self) {
+        let first = self.told.len();
+        self.rough_round(|_| ());
+        let failed = |told: &&Told| told.answer.as_ref().is_some_and(|(answer, _)| answer.is_err());
+        assert_eq!(self.told[first..].iter().find(failed).map(|told| &told.answer), None);
+    }
+
+    /// Same, but votes and finishes may fail; `between` is done when the votes are over. Returns
+    /// the failures.
+    pub(crate) fn rough_round(&mut self, between: impl FnOnce(&SimDisk)) -> Vec<Failure> {
+        let first = self.told.len();
         let mut free = self.shared.clone();
         let count = self.random.random_range(1..=4);
         let mut begun: Vec<_> = (0..count).map(|_| self.begin(&mut free)).collect();
@@ -74,17 +89,19 @@ impl Script {
         drop(self.begin(&mut free));
         let mut aborted = self.begin(&mut free);
         self.vote(&mut aborted);
-        begun.iter_mut().for_each(|transaction| self.vote(transaction));
+        begun.retain_mut(|transaction| self.vote(transaction));
         drop(aborted);
-        let tickets = self.finish(&mut begun);
-        for (index, ticket) in tickets {
-            self.learn(index, ticket);
+        between(&self.disk);
+        for (index, ticket) in self.finish(&mut begun) {
+            self.told[index].answer = Some(self.inbox.finished(ticket));
         }
         self.commit_to_model();
+        let answers = self.told[first..].iter().filter_map(|told| told.answer.as_ref());
+        answers.filter_map(|(answer, _)| answer.clone().err()).collect()
     }
 
     /// Asks for the finishes; waits in between until the first one is being written.
-    pub(crate) fn finish(&mut self, begun: &mut [Begun]) -> Vec<(usize, Ticket)> {
+    fn finish(&mut self, begun: &mut [Begun]) -> Vec<(usize, Ticket)> {
         let mut tickets = Vec::new();
         let held = self.disk.hold(Call::Sync);
         for (index, transaction) in begun {
@@ -99,12 +116,8 @@ impl Script {
         tickets
     }
 
-    pub(crate) fn learn(&mut self, index: usize, ticket: Ticket) {
-        self.told[index].answer = Some(self.inbox.finished(ticket));
-    }
-
     /// Takes over what was answered as done.
-    pub(crate) fn commit_to_model(&mut self) {
+    fn commit_to_model(&mut self) {
         let last = self.model.last_tid();
         let mut done: Vec<_> =
             self.told.iter().filter_map(|told| Some((told.tid()?, told))).collect();
@@ -115,7 +128,7 @@ impl Script {
     }
 
     /// Begins a transaction that changes its marker and some of the `free` objects.
-    pub(crate) fn begin(&mut self, free: &mut Vec<Oid>) -> Begun {
+    fn begin(&mut self, free: &mut Vec<Oid>) -> Begun {
         let mut marker = self.new_oid();
         if self.random.random_bool(0.1) {
             // One that comes from elsewhere.
@@ -155,8 +168,18 @@ impl Script {
         (self.told.len() - 1, transaction)
     }
 
-    pub(crate) fn vote(&self, begun: &mut Begun) {
-        assert_eq!(self.inbox.vote(&mut *begun.1), Ok(Vote::Promised));
+    /// Whether there is a promise; if not, there is a failure.
+    fn vote(&mut self, begun: &mut Begun) -> bool {
+        match self.inbox.vote(&mut *begun.1) {
+            Ok(vote) => {
+                assert_eq!(vote, Vote::Promised);
+                true
+            }
+            Err(failure) => {
+                self.told[begun.0].answer = Some((Err(failure), self.disk.op_count()));
+                false
+            }
+        }
     }
 
     fn new_oid(&mut self) -> Oid {

@@ -1,5 +1,7 @@
 //! What must be true of a disk after a crash.
 
+#![allow(dead_code, reason = "not every test uses all of it")]
+
 use std::collections::BTreeSet;
 
 use protocol::{Oid, Tid};

@@ -10,12 +10,13 @@ use proptest::sample::Index;
 use protocol::{Failure, Oid, Tid, TransactionFault};
 use storage::disk::Disk;
 use storage::{
-    Clock as _, CommitLocks, Completion, Event, Kind, Location, Meta, Options, Storage, Ticket,
+    Clock as _, CommitLocks, Completion, Event, Kind, Location, Meta, Options, Storage,
     Transaction, Vote, Which,
 };
 use testkit::{Clock, Draft, Inbox, Model, SimDisk, Verdict, Write, compare};
 
 use crate::action::{Action, Home, Restart, Serial};
+use crate::slot::{Phase, Slot};
 
 pub(crate) struct World {
     home: Home,
@@ -36,32 +37,6 @@ pub(crate) struct World {
     /// Same, until the next start: written by transactions that got a promise.
     promised: BTreeSet<Oid>,
     counter: u64,
-}
-
-struct Slot {
-    transaction: Box<dyn Transaction>,
-    draft: Draft,
-    phase: Phase,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// With the last tid at the time of the vote.
-    Voting(Ticket, Tid),
-    Promised,
-    /// It can only be aborted.
-    Failed,
-}
-
-impl Slot {
-    /// The vote's ticket, and the last tid at its time, while it is not answered.
-    fn vote(&self) -> Option<(Ticket, Tid)> {
-        match self.phase {
-            Phase::Voting(ticket, since) => Some((ticket, since)),
-            _ => None,
-        }
-    }
 }
 
 impl World {

@@ -311,9 +311,8 @@ fn unfinished_segment(files: &Files, numbers: &[u32]) -> Result<Option<PathBuf>,
 /// Copies what is behind `end` to a file of its own, durably, and cuts it off.
 fn set_aside(files: &Files, segment: &Segment, end: u64, fault: &str) -> io::Result<()> {
     let len = segment.file.len()?;
-    let name = format!("{:08}-{end}.torn", segment.number);
-    let path = files.torn_dir().join(name);
-    let copy = files.disk.open(&path, Open::Truncated)?;
+    let path = unused_torn_path(files, segment.number, end)?;
+    let copy = files.disk.open(&path, Open::New)?;
     let mut piece = vec![0; 1 << 20];
     let mut offset = end;
     while offset < len {
@@ -333,4 +332,13 @@ fn set_aside(files: &Files, segment: &Segment, end: u64, fault: &str) -> io::Res
         path.display()
     );
     Ok(())
+}
+
+/// A name that no earlier recovery has used: what it set aside may be all that is left of it.
+fn unused_torn_path(files: &Files, segment: u32, end: u64) -> io::Result<PathBuf> {
+    let dir = files.torn_dir();
+    let used = files.disk.list(&dir)?;
+    let mut names = (1_u32..).map(|attempt| format!("{segment:08}-{end}-{attempt}.torn"));
+    let name = names.find(|name| !used.contains(name)).ok_or(io::ErrorKind::AlreadyExists)?;
+    Ok(dir.join(name))
 }
