@@ -52,18 +52,24 @@ impl Client {
         self.answer()
     }
 
-    /// The answer to the oldest call that has none; pushes are passed over.
+    /// The answer to the oldest call that has none, which is the next one to come.
     pub(crate) fn answer(&mut self) -> Reply {
+        let oldest = self.asked.first().map(|call| call.0);
+        let (number, reply) = self.any_answer();
+        assert_eq!(Some(number), oldest, "answered out of order: {reply:?}");
+        reply
+    }
+
+    /// The next answer, to whichever call; pushes are passed over.
+    pub(crate) fn any_answer(&mut self) -> (u64, Reply) {
         loop {
             let frame = read_frame(&mut *self.socket).expect("the server answers");
-            let asked = self.asked.first().copied();
-            let mut expects = |number| asked.filter(|call| call.0 == number).map(|call| call.1);
-            match self.codec.decode_incoming(&Bytes::from(frame), &mut expects).unwrap() {
-                Incoming::Reply { reply, .. } => {
-                    self.asked.remove(0);
-                    return reply;
-                }
-                Incoming::Push(_) => (),
+            let asked = &self.asked;
+            let call = |number| asked.iter().find(|call| call.0 == number).map(|call| call.1);
+            let incoming = self.codec.decode_incoming(&Bytes::from(frame), &mut { call }).unwrap();
+            if let Incoming::Reply { number, reply } = incoming {
+                self.asked.retain(|call| call.0 != number);
+                return (number, reply);
             }
         }
     }
