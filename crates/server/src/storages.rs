@@ -1,6 +1,7 @@
 //! Which storages a server offers: parsing `NAME=URL`, and opening all of them or none.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -90,12 +91,12 @@ fn check_creatable(directory: &Path) -> anyhow::Result<()> {
 
 /// Opens all storages. If one fails, those opened before are closed again.
 ///
-/// Those that exist are opened first: they can be damaged, foreign or locked, and nothing new
+/// Those that have something are opened first: they can be damaged, foreign or locked, and nothing new
 /// must have been created when that is found.
 pub(crate) fn open(options: &Options) -> anyhow::Result<BTreeMap<String, Arc<Hosted>>> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let mut order: Vec<&Named> = options.storage.iter().collect();
-    order.sort_by_key(|named| named.directory().is_some_and(|directory| !directory.exists()));
+    order.sort_by_key(|named| named.directory().is_some_and(|directory| is_fresh(&directory)));
     let mut opened: BTreeMap<String, Arc<Hosted>> = BTreeMap::new();
     for named in order {
         let clock = Arc::new(SystemClock);
@@ -111,6 +112,14 @@ pub(crate) fn open(options: &Options) -> anyhow::Result<BTreeMap<String, Arc<Hos
         }
     }
     Ok(opened)
+}
+
+/// Whether there is nothing yet.
+fn is_fresh(directory: &Path) -> bool {
+    match directory.read_dir() {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// Ends the use of storages.

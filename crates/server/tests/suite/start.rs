@@ -101,6 +101,9 @@ fn a_foreign_directory_leaves_nothing_behind() {
         refusal(directory.path(), &[&unix, "--storage=1=file:fresh", "--storage=2=file:foreign"]);
     assert!(line.contains("cannot open storage '2'") && line.contains("foreign"), "{line}");
     assert_eq!(names(&foreign), ["file"]);
+    fs::create_dir(directory.path().join("empty")).unwrap();
+    refusal(directory.path(), &[ANYWHERE, "--storage=1=file:empty", "--storage=2=file:foreign"]);
+    assert_eq!(names(&directory.path().join("empty")), [""; 0]);
     let line = refusal(directory.path(), &[ANYWHERE, "--storage=1=file:foreign/file"]);
     assert!(line.contains("foreign/file"), "{line}");
     let below = "--storage=1=file:foreign/file/data";
