@@ -138,9 +138,9 @@ impl Mailbox {
     /// dropped: a connection with a gap can only be closed.
     pub fn push(&self, events: impl IntoIterator<Item = Event>) {
         let mut queue = self.lock();
-        let slept = queue.events.is_empty() && !queue.overflowed;
+        let (slept, overflowed) = (queue.events.is_empty(), queue.overflowed);
         queue.append(NO_BATCH, events, self.limit_bytes);
-        let wake = slept && (queue.overflowed || !queue.events.is_empty());
+        let wake = if queue.overflowed { !overflowed } else { slept && !queue.events.is_empty() };
         drop(queue);
         if wake {
             self.wake();
