@@ -11,7 +11,9 @@ mod support;
 #[path = "crash/verdict.rs"]
 mod verdict;
 
-use storage::{Options, Sync};
+use protocol::{Oid, Tid};
+use storage::{Kind, Location, Options, Sync};
+use testkit::{Clock, Inbox, SimDisk};
 
 use script::Script;
 use support::{number, small};
@@ -58,6 +60,19 @@ fn what_is_set_aside_survives_another_power_cut() {
                 panic!("after {ops} changes, seed {seed}, and {again} more: {what}");
             }
         }
+    }
+}
+
+#[test]
+fn a_storage_in_a_new_directory_within_a_new_one_is_durable() {
+    let disk = SimDisk::new();
+    let location = Location { kind: Kind::File("/new/newer/data".into()), blobs: None };
+    let open = |disk: &SimDisk| storage::open(&location, small(), &disk.handle(), Clock::new());
+    let storage = open(&disk).unwrap();
+    let tid = Inbox::new().commit(&*storage, &[(Oid(1), Tid::ZERO, b"data")]).unwrap();
+    for seed in 0..50 {
+        let left = disk.power_cut(disk.op_count(), seed);
+        assert_eq!(open(&left).unwrap().current_tid(Oid(1)), Ok(tid), "seed {seed}");
     }
 }
 

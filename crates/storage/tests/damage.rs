@@ -1,0 +1,265 @@
+//! Files that are not as they were written, and directories that are not ours to open.
+
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+#[path = "support/report.rs"]
+mod report;
+mod support;
+
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+
+use protocol::{Failure, Oid, Tid};
+use storage::disk::{Disk, Open};
+use storage::{OpenError, Which};
+use testkit::{Change, Draft, Inbox, Model, SimDisk, Write, compare};
+
+use support::{copy, open, remove_indexes, small};
+
+/// Several segments, the last one without an index; opened twice, so that indexes have parts.
+fn written() -> (SimDisk, Model) {
+    let disk = SimDisk::new();
+    let mut model = Model::new();
+    for clean in [true, false] {
+        let storage = open(&disk, small()).unwrap();
+        let inbox = Inbox::new();
+        for number in 0..14u8 {
+            let (own, shared) = (Oid(100 + u64::from(number)), Oid(1));
+            let data = vec![number; 200 + 60 * usize::from(number % 5)];
+            let records = [own, shared].map(|oid| (oid, model.serial(oid), &data[..]));
+            let tid = inbox.commit(&*storage, &records).unwrap();
+            let mut draft = Draft::default();
+            for (oid, serial, data) in records {
+                let data = data.to_vec().into();
+                draft.write(oid, Write::Store { serial, data });
+            }
+            model.apply(tid, &draft);
+        }
+        if clean {
+            storage.close();
+        }
+    }
+    (disk, model)
+}
+
+fn segments(disk: &SimDisk) -> Vec<PathBuf> {
+    let segments = disk.files("/data/segments", ".log");
+    assert!(segments.len() > 2, "{segments:?}");
+    segments
+}
+
+fn holds(disk: &SimDisk, model: &Model) -> Result<(), String> {
+    let storage = open(disk, small()).map_err(|error| error.to_string())?;
+    compare::same_content(&*storage, &Inbox::new(), model, &[])
+}
+
+/// Where the last batch starts.
+fn last_write(disk: &SimDisk, path: &Path) -> usize {
+    let ops = disk.ops();
+    let mut writes = ops.iter().rev().filter(|op| op.path == path);
+    writes
+        .find_map(|op| match op.change {
+            Change::Write { offset, .. } => Some(offset),
+            _ => None,
+        })
+        .unwrap()
+}
+
+fn resize(disk: &SimDisk, path: &Path, len: usize) {
+    disk.open(path, Open::Existing).unwrap().set_len(len as u64).unwrap();
+}
+
+/// The error names the file, and an offset not behind `offset`; and nothing was changed.
+fn refused(disk: &SimDisk, path: &Path, offset: usize) {
+    let before = disk.contents();
+    let error = open(disk, small()).err().expect("damage is refused");
+    assert_eq!(disk.contents(), before, "nothing is changed");
+    let text = error.to_string();
+    let OpenError::Damaged { path: named, offset: from, .. } = error else {
+        panic!("byte {offset} of {}: {text}", path.display())
+    };
+    assert!(named == path && from <= offset as u64, "byte {offset} of {}: {text}", path.display());
+    assert!(text.contains(path.to_str().unwrap()) && text.contains(&from.to_string()), "{text}");
+}
+
+#[test]
+fn damage_before_the_last_batch_is_refused() {
+    let (disk, model) = written();
+    remove_indexes(&disk);
+    let (mut flips, mut harmless) = (0, 0);
+    for path in segments(&disk) {
+        let last = segments(&disk).last() == Some(&path);
+        let end = if last { last_write(&disk, &path) } else { disk.read(&path).unwrap().len() };
+        for offset in (0..end).step_by(13) {
+            let damaged = copy(&disk);
+            damaged.corrupt(&path, offset);
+            flips += 1;
+            // Between records there are bytes that mean nothing.
+            if holds(&copy(&damaged), &model).is_ok() {
+                harmless += 1;
+            } else {
+                refused(&damaged, &path, offset);
+            }
+        }
+    }
+    assert!(harmless * 50 < flips, "{harmless} of {flips} are not noticed");
+}
+
+#[test]
+fn damage_below_an_index_is_noticed_at_the_latest_when_it_is_read() {
+    let (disk, model) = written();
+    open(&disk, small()).unwrap().close();
+    for path in segments(&disk) {
+        for offset in (0..disk.read(&path).unwrap().len()).step_by(19) {
+            let damaged = copy(&disk);
+            damaged.corrupt(&path, offset);
+            let before = damaged.contents();
+            let Ok(storage) = open(&damaged, small()) else {
+                assert_eq!(damaged.contents(), before);
+                continue;
+            };
+            let inbox = Inbox::new();
+            for oid in model.oids() {
+                for tid in model.revisions(oid) {
+                    let which = Which::Serial(tid);
+                    match inbox.load(&*storage, oid, which) {
+                        Err(Failure::Storage(text)) => {
+                            assert!(text.contains(path.to_str().unwrap()), "{text}");
+                        }
+                        found => assert_eq!(found, model.load(oid, which), "byte {offset}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_index_is_noticed_and_made_again() {
+    let (disk, model) = written();
+    open(&disk, small()).unwrap().close();
+    let indexes = disk.files("/data/segments", ".idx");
+    assert_eq!(indexes.len(), segments(&disk).len());
+    for path in &indexes {
+        let len = disk.read(path).unwrap().len();
+        let flips = (0..len).step_by(9).map(|offset| (offset, true));
+        let cuts = (0..len).step_by(17).map(|offset| (offset, false));
+        for (offset, flip) in flips.chain(cuts) {
+            let damaged = copy(&disk);
+            if flip {
+                damaged.corrupt(path, offset);
+            } else {
+                resize(&damaged, path, offset);
+            }
+            holds(&damaged, &model).unwrap();
+            open(&damaged, small()).unwrap().close();
+            holds(&copy(&damaged), &model).unwrap();
+            // Now it covers the segment again, which a start need not read.
+            let segment = path.with_extension("log");
+            damaged.corrupt(&segment, damaged.read(&segment).unwrap().len() / 2);
+            open(&damaged, small()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_index_of_another_segment_is_not_believed() {
+    let (disk, model) = written();
+    open(&disk, small()).unwrap().close();
+    let indexes = disk.files("/data/segments", ".idx");
+    let bytes = disk.read(&indexes[0]).unwrap();
+    let file = disk.open(&indexes[1], Open::Truncated).unwrap();
+    file.write_all_at(&[IoSlice::new(&bytes)], 0).unwrap();
+    holds(&disk, &model).unwrap();
+}
+
+#[test]
+fn a_torn_end_is_cut_kept_and_reported() {
+    let (disk, model) = written();
+    let path = segments(&disk).pop().unwrap();
+    let (whole, start) = (disk.read(&path).unwrap(), last_write(&disk, &path));
+    let mut shorter = Model::new();
+    let last = model.last_tid();
+    let mut earlier: Vec<_> = model.tids().filter(|tid| *tid < last).collect();
+    for tid in earlier.drain(..) {
+        let mut draft = Draft::default();
+        for oid in model.changed(Tid(tid.0 - 1), tid) {
+            let data = model.load(oid, Which::Serial(tid)).unwrap().unwrap().data;
+            draft.write(oid, Write::Restore(Some(data)));
+        }
+        shorter.apply(tid, &draft);
+    }
+    for len in (start + 1..whole.len()).step_by(3) {
+        let torn = copy(&disk);
+        resize(&torn, &path, len);
+        let lines = report::reports(|| holds(&torn, &shorter).unwrap());
+        assert_eq!(torn.read(&path).unwrap(), whole[..start]);
+        let [kept] = &torn.files("/data/torn", "")[..] else { panic!("one file is kept") };
+        assert_eq!(torn.read(kept).unwrap(), whole[start..len]);
+        let told = |line: &&String| {
+            let name = |path: &Path| path.to_str().unwrap().to_owned();
+            line.starts_with("WARN")
+                && [name(&path), name(kept), start.to_string()]
+                    .iter()
+                    .all(|part| line.contains(part))
+        };
+        assert_eq!(lines.iter().filter(told).count(), 1, "{lines:?}");
+    }
+}
+
+#[test]
+fn who_comes_second_is_refused_and_changes_nothing() {
+    let disk = SimDisk::new();
+    let storage = open(&disk, small()).unwrap();
+    let inbox = Inbox::new();
+    inbox.commit(&*storage, &[(Oid(1), Tid::ZERO, b"one")]).unwrap();
+    let before = disk.op_count();
+    assert!(matches!(open(&disk, small()).err(), Some(OpenError::Locked(_))));
+    assert_eq!(disk.op_count(), before);
+    inbox.commit(&*storage, &[(Oid(2), Tid::ZERO, b"two")]).unwrap();
+    storage.close();
+    drop(storage);
+    assert_eq!(open(&disk, small()).unwrap().extent().objects, 2);
+}
+
+#[test]
+fn a_directory_that_is_not_ours_is_left_alone() {
+    let (ours, _) = written();
+    let foreign = |prepare: &dyn Fn(&SimDisk)| {
+        let disk = copy(&ours);
+        prepare(&disk);
+        disk
+    };
+    let remove = |disk: &SimDisk, path: &str| disk.remove(Path::new(path)).unwrap();
+    let put = |disk: &SimDisk, path: &str, bytes: &[u8]| {
+        let file = disk.open(Path::new(path), Open::Truncated).unwrap();
+        file.write_all_at(&[IoSlice::new(bytes)], 0).unwrap();
+    };
+    let other = SimDisk::new();
+    other.create_dir(Path::new("/data")).unwrap();
+    put(&other, "/data/Data.fs", b"FS21");
+    let cases = [
+        other,
+        foreign(&|disk| remove(disk, "/data/segments/00000001.log")),
+        foreign(&|disk| remove(disk, "/data/segments/00000002.log")),
+        foreign(&|disk| remove(disk, "/data/next-oid")),
+        foreign(&|disk| put(disk, "/data/next-oid", b"many")),
+        foreign(&|disk| put(disk, "/data/format", b"zeoxide storage, format 99\n")),
+        foreign(&|disk| put(disk, "/data/format", b"")),
+        foreign(&|disk| disk.corrupt("/data/format", 40)),
+        foreign(&|disk| put(disk, "/data/segments/00000001.log", b"")),
+    ];
+    for (number, disk) in cases.iter().enumerate() {
+        let files = |disk: &SimDisk| {
+            // A lock that was taken leaves no trace but its file.
+            let mut contents = disk.contents();
+            contents.remove(Path::new("/data/lock"));
+            contents
+        };
+        let before = files(disk);
+        let error = open(disk, small()).err().unwrap_or_else(|| panic!("case {number} opens"));
+        assert!(error.to_string().contains("/data"), "{error}");
+        assert!(!error.to_string().contains('\n'), "one line: {error}");
+        assert_eq!(files(disk), before, "case {number}: {error}");
+    }
+}
