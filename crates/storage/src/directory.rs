@@ -46,7 +46,7 @@ pub(crate) fn open(
             known
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            disk.create_dir(dir).map_err(OpenError::io(dir))?;
+            create_durably(&**disk, dir).map_err(OpenError::io(dir))?;
             false
         }
         Err(error) => return Err(OpenError::io(dir)(error)),
@@ -64,6 +64,23 @@ pub(crate) fn open(
     };
     sweep().map_err(OpenError::io(&temporary))?;
     Ok((lock, identity))
+}
+
+/// Makes a directory and its missing parents, all of them durably.
+fn create_durably(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let is_missing = |dir: &&Path| {
+        let listed = disk.list(dir);
+        listed.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    let missing: Vec<_> = dir.ancestors().take_while(is_missing).collect();
+    disk.create_dir(dir)?;
+    missing.into_iter().rev().try_for_each(|new| disk.sync_dir(parent(new)))
+}
+
+/// Where the entry of `dir` is.
+fn parent(dir: &Path) -> &Path {
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or_else(|| Path::new("."))
 }
 
 fn read_format(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Identity, OpenError> {
@@ -96,11 +113,8 @@ fn create(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Identity, OpenError> {
         BoundFile { disk: Arc::clone(disk), dir: dir.to_owned() }.write(1)?;
         let text = format!("{VERSION}\nidentity {:032x}\n", u128::from_be_bytes(identity.0));
         oids::replace(&**disk, dir, FORMAT, text.as_bytes())?;
-        // The directory itself is new, too.
-        match dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            Some(parent) => disk.sync_dir(parent),
-            None => disk.sync_dir(Path::new(".")),
-        }
+        // The directory itself may be new, too.
+        disk.sync_dir(parent(dir))
     };
     finish().map_err(OpenError::io(dir))?;
     Ok(identity)

@@ -149,7 +149,7 @@ impl SegmentLog {
         let how = if offset == 0 { Open::Truncated } else { Open::Existing };
         let file = self.files.disk.open(&path, how)?;
         file.set_len(offset)?;
-        let end = block.append(&*file, offset, self.files.identity)?;
+        let end = block.append(&*file, offset, segment.number, self.files.identity)?;
         segment.sidecar_bytes.store(end, Ordering::Relaxed);
         Ok(())
     }

@@ -56,10 +56,6 @@ impl SegmentLog {
         let create = || -> io::Result<()> {
             disk.create_dir(&files.segments_dir())?;
             disk.create_dir(&files.torn_dir())?;
-            if disk.list(&files.segments_dir())?.iter().any(|name| name == "00000001.log") {
-                // Left by a start that was interrupted; nothing was ever written to it.
-                disk.remove(&path)?;
-            }
             files.create_segment(1, Tid::ZERO).map(drop)
         };
         create().map_err(OpenError::io(&path))
@@ -292,7 +288,8 @@ fn segment_numbers(files: &Files) -> Result<Vec<u32>, OpenError> {
     }
 }
 
-/// The last segment, if a crash came before its header was durable; it then holds nothing.
+/// The last segment, if it holds nothing: a crash or a fault came before it was used, and the one
+/// before it may have gone on growing.
 fn unfinished_segment(files: &Files, numbers: &[u32]) -> Result<Option<PathBuf>, OpenError> {
     let Some(&number) = numbers.last().filter(|number| **number > 1) else {
         return Ok(None);
@@ -300,12 +297,7 @@ fn unfinished_segment(files: &Files, numbers: &[u32]) -> Result<Option<PathBuf>,
     let path = files.segment_path(number);
     let file = files.disk.open(&path, Open::Existing).map_err(OpenError::io(&path))?;
     let len = file.len().map_err(OpenError::io(&path))?;
-    if len > SEGMENT_HEADER_BYTES as u64 {
-        return Ok(None);
-    }
-    let mut header = vec![0; len as usize];
-    file.read_exact_at(&mut header, 0).map_err(OpenError::io(&path))?;
-    Ok(SegmentHeader::decode(&header, files.identity).is_none().then_some(path))
+    Ok((len <= SEGMENT_HEADER_BYTES as u64).then_some(path))
 }
 
 /// Copies what is behind `end` to a file of its own, durably, and cuts it off.

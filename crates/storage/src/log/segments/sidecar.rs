@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Blocks are appended when the bytes `from..to` of the segment are durable, each block where the
-//! one before it ended. Each has a checksum that also covers the storage's identity; a block that
+//! one before it ended. Each has a checksum that also covers the storage's identity and the segment's
+//! number; a block that
 //! is not right ends the file, and the segment is read from there: the segment is the truth.
 
 use std::io::{self, IoSlice};
@@ -52,6 +53,7 @@ impl Block {
         &self,
         file: &dyn File,
         offset: u64,
+        segment: u32,
         identity: Identity,
     ) -> io::Result<u64> {
         let mut bytes = Vec::with_capacity(BLOCK_HEADER_BYTES + self.entries.len() * ENTRY_BYTES);
@@ -59,7 +61,7 @@ impl Block {
         for entry in &self.entries {
             bytes.extend_from_slice(&entry.encode());
         }
-        let crc = identity.crc(&[&bytes]);
+        let crc = identity.crc(&[&segment.to_le_bytes(), &bytes]);
         let header = self.header(crc);
         let entries = bytes.get(BLOCK_HEADER_BYTES..).unwrap_or_default();
         file.write_all_at(&[IoSlice::new(&header), IoSlice::new(entries)], offset)?;
@@ -94,7 +96,7 @@ impl Block {
         // The checksum was made with the number of entries and a checksum of zero in the header.
         let mut header = block.header(0);
         header.last_chunk_mut::<8>()?.copy_from_slice(&(count as u64).to_le_bytes());
-        if identity.crc(&[&header, raw_entries]) != crc {
+        if identity.crc(&[&segment.to_le_bytes(), &header, raw_entries]) != crc {
             return None;
         }
         let (raw_entries, _) = raw_entries.as_chunks::<ENTRY_BYTES>();
