@@ -173,7 +173,7 @@ impl Client {
             self.shared.post(generation, &Request::Begin(begin)).map(|()| generation)
         });
         match begun {
-            Ok(generation) => Ok(Transaction::new(&self.shared, id, generation)),
+            Ok(generation) => Ok(Transaction::new(&self.shared, id, tid, generation)),
             Err(error) => {
                 self.shared.free_transaction();
                 Err(error.into())

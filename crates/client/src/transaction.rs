@@ -32,6 +32,8 @@ pub struct Metadata {
 pub struct Transaction<'client> {
     shared: &'client Shared,
     id: TransactionId,
+    /// A copied transaction's tid.
+    copied: Option<Tid>,
     /// The connection that it belongs to.
     generation: u64,
     written: Written,
@@ -50,8 +52,13 @@ pub enum Vote {
 }
 
 impl<'client> Transaction<'client> {
-    pub(crate) fn new(shared: &'client Shared, id: TransactionId, generation: u64) -> Self {
-        Self { shared, id, generation, written: Written::default(), over: false }
+    pub(crate) fn new(
+        shared: &'client Shared,
+        id: TransactionId,
+        copied: Option<Tid>,
+        generation: u64,
+    ) -> Self {
+        Self { shared, id, copied, generation, written: Written::default(), over: false }
     }
 
     /// Writes a revision on top of revision `serial`; [`Tid::ZERO`] for a new object. A later store
@@ -75,10 +82,11 @@ impl<'client> Transaction<'client> {
         self.post(&Request::CheckCurrentSerial { transaction: self.id, oid, serial })
     }
 
-    /// Copies a revision from elsewhere; `None`: the object's creation was undone. The transaction
-    /// must have been begun with a tid.
+    /// Copies a revision from elsewhere; `None`: the object's creation was undone. The vote fails if
+    /// the transaction was begun without a tid.
     pub fn restore(&mut self, oid: Oid, data: Option<Bytes>) -> Result<(), SendError> {
-        self.post(&Request::Restore { transaction: self.id, oid, data: data.clone() })?;
+        let tid = self.copied.unwrap_or_default();
+        self.post(&Request::Restore { transaction: self.id, oid, tid, data: data.clone() })?;
         self.written.insert(oid, data);
         Ok(())
     }

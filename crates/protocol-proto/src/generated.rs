@@ -238,7 +238,8 @@ pub struct CheckCurrentSerial {
     pub serial: u64,
 }
 /// ONE-WAY. Copies a revision from another storage: no conflict check is made. Only in a
-/// transaction that was begun with a tid, which becomes the tid of the revision.
+/// transaction that was begun with a tid, which is that of all its revisions: the vote fails with
+/// ARGUMENTS if the two are not the same.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Restore {
     /// The transaction that was begun.
@@ -250,6 +251,9 @@ pub struct Restore {
     /// The revision. Absent: the object's creation was undone.
     #[prost(bytes = "bytes", optional, tag = "3")]
     pub data: ::core::option::Option<::prost::bytes::Bytes>,
+    /// The revision's tid.
+    #[prost(fixed64, tag = "4")]
+    pub tid: u64,
 }
 /// First phase of the commit. Answered by Voted or by Conflicts.
 /// Errors: READ_CONFLICT, CONFLICT, UNKNOWN_OID, READ_ONLY, STORAGE, the codes of transactions, and
@@ -260,7 +264,8 @@ pub struct Vote {
     #[prost(uint64, tag = "1")]
     pub transaction: u64,
 }
-/// Second phase of the commit, after Voted. Answered by TidIs.
+/// Second phase of the commit, after Voted. Answered by TidIs. Errors: NOT_VOTED; STORAGE;
+/// WRONG_TRANSACTION if the connection has no such transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Finish {
     /// The transaction that voted.

@@ -62,7 +62,7 @@ impl Codec for Proto {
 
     fn decode_request(&mut self, frame: &Bytes) -> Result<Call, Malformed> {
         direct::check_limits(frame, self.limits)?;
-        request::decode(ClientMessage::decode(frame.clone()).map_err(undecodable)?)
+        request::decode(ClientMessage::decode(frame.clone()).map_err(undecodable)?, self.limits)
     }
 
     fn encode_reply(&mut self, id: &MessageId, reply: &Reply, out: &mut Vec<u8>) {

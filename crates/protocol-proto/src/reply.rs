@@ -13,6 +13,7 @@ pub(crate) fn encode(reply: &Reply, out: &mut Vec<u8>) {
     let body = match reply {
         Reply::Done => Body::Done(wire::Done {}),
         Reply::Tid(tid) => Body::Tid(wire::TidIs { tid: tid.0 }),
+        Reply::NotFinished(fault) => Body::Error(failure::encode(&(*fault).into())),
         Reply::Info(info) => Body::Info(encode_info(info)),
         Reply::Invalidations(Some((newest, oids))) => {
             return direct::put_invalidations(*newest, oids, out);
@@ -75,7 +76,7 @@ fn fits(reply: &Reply, expected: Expect) -> bool {
         Reply::Oids(_) => Expect::Oids,
         Reply::Voted | Reply::Conflicts(_) => Expect::Vote,
         Reply::Status(_) => Expect::Status,
-        Reply::Failed(_) => return true,
+        Reply::Failed(_) | Reply::NotFinished(_) => return true,
     };
     kind == expected
 }

@@ -1,12 +1,13 @@
 //! Requests: `ClientMessage` and [`Request`].
 
-use protocol::{Begin, Call, Failure, Malformed, Oid, Request, Tid, TransactionId};
+use protocol::zeo::msgpack;
+use protocol::{Begin, Call, Failure, Limits, Malformed, Oid, Request, Tid, TransactionId};
 
 use crate::generated::client_message::Request as Wire;
 use crate::generated::{self as wire, ClientMessage};
 use crate::{direct, put};
 
-pub(crate) fn decode(message: ClientMessage) -> Result<Call, Malformed> {
+pub(crate) fn decode(message: ClientMessage, limits: Limits) -> Result<Call, Malformed> {
     let Some(request) = message.request else {
         return Err(Malformed("no request that is known".to_owned()));
     };
@@ -16,7 +17,7 @@ pub(crate) fn decode(message: ClientMessage) -> Result<Call, Malformed> {
         (_, true) => return Err(Malformed("a one-way request with an id".to_owned())),
         (id, false) => Some(direct::message_id(id)),
     };
-    let request = decode_request(request)
+    let request = decode_request(request, limits)
         .unwrap_or_else(|Wrong { transaction, what }| invalid(transaction, what));
     Ok(Call { id, request })
 }
@@ -52,7 +53,7 @@ fn is_one_way(request: &Wire) -> bool {
     )
 }
 
-fn decode_request(request: Wire) -> Result<Request, Wrong> {
+fn decode_request(request: Wire, limits: Limits) -> Result<Request, Wrong> {
     Ok(match request {
         Wire::Register(wire::Register { storage, read_only }) => {
             Request::Register { storage, read_only }
@@ -69,7 +70,7 @@ fn decode_request(request: Wire) -> Result<Request, Wrong> {
         }
         Wire::GetCurrentTid(message) => Request::CurrentTid { oid: required(message.oid, None)? },
         Wire::GetNewOids(message) => Request::NewOids { count: message.count },
-        Wire::Begin(message) => Request::Begin(decode_begin(message)?),
+        Wire::Begin(message) => Request::Begin(decode_begin(message, limits)?),
         Wire::Store(message) => Request::Store {
             transaction: transaction_id(message.transaction),
             oid: required(message.oid, Some(message.transaction))?,
@@ -89,6 +90,7 @@ fn decode_request(request: Wire) -> Result<Request, Wrong> {
         Wire::Restore(message) => Request::Restore {
             transaction: transaction_id(message.transaction),
             oid: required(message.oid, Some(message.transaction))?,
+            tid: Tid(message.tid),
             data: message.data,
         },
         Wire::Vote(message) => Request::Vote { transaction: transaction_id(message.transaction) },
@@ -108,7 +110,12 @@ fn required(oid: Option<u64>, transaction: Option<u64>) -> Result<Oid, Wrong> {
     oid.map(Oid).ok_or(Wrong { transaction, what: "no oid" })
 }
 
-fn decode_begin(message: wire::Begin) -> Result<Begin, Wrong> {
+fn decode_begin(message: wire::Begin, limits: Limits) -> Result<Begin, Wrong> {
+    // Clients of other protocols will get it in their own encoding.
+    if !message.extension.is_empty() && !msgpack::is_map(&message.extension, &limits) {
+        let transaction = Some(message.transaction);
+        return Err(Wrong { transaction, what: "the extension is not a MessagePack map" });
+    }
     let status = match u8::try_from(message.status) {
         Ok(0) => b' ',
         Ok(status) if status.is_ascii() => status,
@@ -168,9 +175,10 @@ fn encode_request(request: &Request) -> Option<Wire> {
                 serial: serial.0,
             })
         }
-        Request::Restore { transaction, oid, data } => Wire::Restore(wire::Restore {
+        Request::Restore { transaction, oid, tid, data } => Wire::Restore(wire::Restore {
             transaction: number(*transaction)?,
             oid: Some(oid.0),
+            tid: tid.0,
             data: data.clone(),
         }),
         Request::Vote { transaction } => {

@@ -6,7 +6,8 @@ mod support;
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::{
-    Call, Codec, Expect, Failure, Incoming, Limits, Loaded, Push, Reply, Request, TransactionId,
+    Begin, Call, Codec, Expect, Failure, Incoming, Limits, Loaded, Push, Reply, Request,
+    TransactionFault, TransactionId,
 };
 use protocol_proto::Proto;
 
@@ -124,6 +125,52 @@ fn a_status_is_an_ascii_character() {
 }
 
 #[test]
+fn an_extension_is_one_messagepack_map() {
+    for (extension, is_map) in [
+        (&b""[..], true),
+        (b"\x80", true),
+        (b"\x81\xa1k\x01", true),
+        (b"\x90", false),
+        (b"\x81\xa1k", false),
+        (b"\x80\x80", false),
+        (b"not at all", false),
+    ] {
+        let begin = Begin {
+            transaction: TransactionId(9),
+            user: Bytes::new(),
+            description: Bytes::new(),
+            extension: Bytes::from_static(extension),
+            tid: None,
+            status: b' ',
+        };
+        let request = Request::Begin(begin);
+        let call =
+            Proto::new(Limits::default()).decode_request(&encoded(0, &request)).expect("a message");
+        if is_map {
+            assert_eq!(call.request, request);
+        } else {
+            let transaction = Some(TransactionId(9));
+            let failure = Failure::Arguments("the extension is not a MessagePack map".to_owned());
+            assert_eq!(call.request, Request::Invalid { transaction, failure });
+        }
+    }
+}
+
+#[test]
+fn a_finish_of_nothing_is_told_as_an_error() {
+    let mut codec = Proto::new(Limits::default());
+    let finish = Request::Finish { transaction: TransactionId(4) };
+    let id = codec.decode_request(&encoded(3, &finish)).unwrap().id.unwrap();
+    let fault = TransactionFault::Wrong { current: None, given: TransactionId(4) };
+    let mut out = Vec::new();
+    codec.encode_reply(&id, &Reply::NotFinished(fault), &mut out);
+    let expects = finish.expects();
+    let told = codec.decode_incoming(&Bytes::from(out), &mut |_| expects).unwrap();
+    let reply = Reply::Failed(fault.into());
+    assert_eq!(told, Incoming::Reply { number: 3, reply });
+}
+
+#[test]
 fn ids_tell_calls_from_one_way_requests() {
     assert!(decoded(b"\x9a\x01\x00").is_err(), "a ping without an id");
     assert!(decoded(b"\x08\x01\xa2\x01\x00").is_err(), "a label with an id");
@@ -200,7 +247,7 @@ fn mutate(bytes: &mut Vec<u8>, at: prop::sample::Index, with: u8, cut: prop::sam
 fn expect(reply: &Reply) -> Expect {
     match reply {
         Reply::Done | Reply::Failed(_) => Expect::Done,
-        Reply::Tid(_) => Expect::Tid,
+        Reply::Tid(_) | Reply::NotFinished(_) => Expect::Tid,
         Reply::Info(_) => Expect::Info,
         Reply::Invalidations(_) => Expect::Invalidations,
         Reply::Loaded(_) => Expect::Loaded,

@@ -90,6 +90,8 @@ pub enum Request {
         transaction: TransactionId,
         /// Whose revision.
         oid: Oid,
+        /// The revision's tid: that of its transaction, or the vote fails.
+        tid: Tid,
         /// The revision; `None`: the object's creation was undone.
         data: Option<Bytes>,
     },
@@ -206,6 +208,9 @@ pub enum Reply {
     Done,
     /// A tid.
     Tid(Tid),
+    /// To a finish: the connection has no such transaction, and nothing was done. (ZEO: `None`,
+    /// which its client reads as [`Self::Done`]; other protocols tell the fault.)
+    NotFinished(TransactionFault),
     /// Of the storage.
     Info(Info),
     /// `(newest tid, oids changed up to it)`, or `None`: too long ago, drop the cache.

@@ -7,9 +7,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 use protocol::frame::{self, TooLong};
-use protocol::{
-    Call, Codec, Failure, Limits, Malformed, MessageId, Oid, Reply, Request, Tid, TransactionFault,
-};
+use protocol::{Call, Codec, Failure, Limits, Malformed, MessageId, Oid, Reply, Request, Tid};
 use storage::{Event, Mailbox, Overflowed, ReplyTo, Storage, Ticket};
 
 use crate::host::{Host, Hosted, count, uncount};
@@ -309,12 +307,4 @@ impl<C> fmt::Debug for Session<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("label", &self.label).finish_non_exhaustive()
     }
-}
-
-/// What a request that names another transaction than the connection has gets.
-pub(crate) fn wrong_transaction(
-    current: Option<protocol::TransactionId>,
-    given: protocol::TransactionId,
-) -> Failure {
-    TransactionFault::Wrong { current, given }.into()
 }

@@ -1,10 +1,13 @@
 //! Two-phase commit as a client drives it: one transaction at a time on a connection.
 
-use protocol::{Begin, Codec, Failure, MessageId, Reply, Request, TransactionFault, TransactionId};
+use bytes::Bytes;
+use protocol::{
+    Begin, Codec, Failure, MessageId, Oid, Reply, Request, Tid, TransactionFault, TransactionId,
+};
 use storage::{Meta, Transaction};
 
 use crate::host::{Counters, count, uncount};
-use crate::session::{Asked, Closed, Joined, Session, wrong_transaction};
+use crate::session::{Asked, Closed, Joined, Session};
 
 /// ZEO's client sends its ninth vote and then finishes, whatever the answer: so that answer must be
 /// an error.
@@ -14,6 +17,8 @@ pub(crate) const MAX_VOTES: u32 = 9;
 pub(crate) struct OpenTransaction {
     pub(crate) id: TransactionId,
     handle: Box<dyn Transaction>,
+    /// The tid that a copied transaction brings.
+    copied: Option<Tid>,
     /// A one-way request failed: the vote will say so.
     spoiled: Option<Failure>,
     /// Votes that were answered with conflicts.
@@ -21,6 +26,19 @@ pub(crate) struct OpenTransaction {
 }
 
 impl OpenTransaction {
+    /// A client that copies says each revision's tid, and must get no other.
+    fn restore(&mut self, oid: Oid, tid: Tid, data: Option<Bytes>) -> Result<(), Failure> {
+        match self.copied {
+            Some(copied) if copied == tid => self.handle.restore(oid, data),
+            Some(copied) => Err(Failure::Arguments(format!(
+                "object {oid} is restored as of {tid} in a transaction of {copied}"
+            ))),
+            None => Err(Failure::Arguments(format!(
+                "object {oid} is restored as of {tid} in a transaction that brings no tid"
+            ))),
+        }
+    }
+
     /// Ends it without a trace.
     pub(crate) fn abort(self, counters: &Counters) {
         count(&counters.aborts);
@@ -29,11 +47,14 @@ impl OpenTransaction {
 }
 
 impl Joined {
-    fn transaction(&mut self, given: TransactionId) -> Result<&mut OpenTransaction, Failure> {
+    fn transaction(
+        &mut self,
+        given: TransactionId,
+    ) -> Result<&mut OpenTransaction, TransactionFault> {
         let current = self.transaction.as_ref().map(|transaction| transaction.id);
         match &mut self.transaction {
             Some(transaction) if transaction.id == given => Ok(transaction),
-            _ => Err(wrong_transaction(current, given)),
+            _ => Err(TransactionFault::Wrong { current, given }),
         }
     }
 
@@ -90,16 +111,16 @@ impl<C: Codec> Session<C> {
                 let open = joined.transaction(transaction)?;
                 (transaction, open.handle.check_current_serial(oid, serial))
             }
-            Request::Restore { transaction, oid, data } => {
+            Request::Restore { transaction, oid, tid, data } => {
                 count(&joined.hosted.counters.stores);
                 let open = joined.transaction(transaction)?;
-                (transaction, open.handle.restore(oid, data))
+                (transaction, open.restore(oid, tid, data))
             }
             _ => return Ok(()),
         };
         match changed {
-            // The storage could not take it, through no fault of the client.
-            Err(failure @ Failure::Storage(_)) => {
+            // The vote can tell, so the connection need not be closed over it.
+            Err(failure @ (Failure::Storage(_) | Failure::Arguments(_))) => {
                 self.spoil_transaction(Some(transaction), failure);
                 Ok(())
             }
@@ -134,7 +155,8 @@ impl<C: Codec> Session<C> {
         let Some(joined) = &mut self.joined else {
             return Ok(());
         };
-        let voted = joined.transaction(transaction).and_then(|open| match open.spoiled.take() {
+        let open = joined.transaction(transaction).map_err(Failure::from);
+        let voted = open.and_then(|open| match open.spoiled.take() {
             Some(failure) => Err(failure),
             None => open.handle.vote(reply_to),
         });
@@ -161,10 +183,9 @@ impl<C: Codec> Session<C> {
         };
         let asked = match joined.transaction(transaction) {
             Ok(open) => open.handle.finish(reply_to),
-            Err(_) => {
-                // ZEO: no effect, and None.
+            Err(fault) => {
                 self.asked.remove(&ticket);
-                return self.reply(id, &Reply::Done, output);
+                return self.reply(id, &Reply::NotFinished(fault), output);
             }
         };
         match asked {
@@ -209,13 +230,17 @@ impl Joined {
         let Begin { transaction, user, description, extension, tid, status } = begin;
         match self.transaction.as_ref().map(|current| current.id) {
             Some(current) if current == transaction => return Ok(()),
-            Some(current) => return Err(wrong_transaction(Some(current), transaction)),
+            Some(current) => {
+                let fault = TransactionFault::Wrong { current: Some(current), given: transaction };
+                return Err(fault.into());
+            }
             None => (),
         }
         let meta = Meta { user, description, extension, tid, status };
         self.transaction = Some(OpenTransaction {
             id: transaction,
             handle: self.hosted.storage.begin(meta),
+            copied: tid,
             spoiled: None,
             conflicting_votes: 0,
         });

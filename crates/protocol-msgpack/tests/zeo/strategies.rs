@@ -108,8 +108,9 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         (transaction(), oid(), tid()).prop_map(|(transaction, oid, serial)| {
             Request::CheckCurrentSerial { transaction, oid, serial }
         }),
-        (transaction(), oid(), option::of(data()))
-            .prop_map(|(transaction, oid, data)| Request::Restore { transaction, oid, data }),
+        (transaction(), oid(), tid(), option::of(data())).prop_map(
+            |(transaction, oid, tid, data)| Request::Restore { transaction, oid, tid, data }
+        ),
         transaction().prop_map(|transaction| Request::Vote { transaction }),
         transaction().prop_map(|transaction| Request::Finish { transaction }),
         transaction().prop_map(|transaction| Request::Abort { transaction }),

@@ -69,16 +69,26 @@ fn writes() -> impl Strategy<Value = Request> {
         (transactions(), oids(), tids()).prop_map(|(transaction, oid, serial)| {
             Request::CheckCurrentSerial { transaction, oid, serial }
         }),
-        (transactions(), oids(), option::of(data()))
-            .prop_map(|(transaction, oid, data)| Request::Restore { transaction, oid, data }),
+        (transactions(), oids(), tids(), option::of(data())).prop_map(
+            |(transaction, oid, tid, data)| Request::Restore { transaction, oid, tid, data }
+        ),
         transactions().prop_map(|transaction| Request::Vote { transaction }),
         transactions().prop_map(|transaction| Request::Finish { transaction }),
         transactions().prop_map(|transaction| Request::Abort { transaction }),
     ]
 }
 
+/// None, or a MessagePack map.
+fn extensions() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        Just(Bytes::new()),
+        Just(Bytes::from_static(b"\x80")),
+        Just(Bytes::from_static(b"\x81\xa1k\x93\x01\xc0\xc4\x02\0\xff")),
+    ]
+}
+
 fn begins() -> impl Strategy<Value = Begin> {
-    (transactions(), data(), data(), data(), option::of(tids()), 1..128u8).prop_map(
+    (transactions(), data(), data(), extensions(), option::of(tids()), 1..128u8).prop_map(
         |(transaction, user, description, extension, tid, status)| Begin {
             transaction,
             user,

@@ -6,10 +6,10 @@ use super::request::DEFAULT_NEW_OIDS;
 use crate::ids::{Oid, Tid};
 use crate::message::{Begin, Request, TransactionId};
 
-/// Appends `request` to `out`; `copied` is the tid of the transaction that a restore is part of.
+/// Appends `request` to `out`.
 ///
 /// A [`Request::Invalid`] has no form on the wire: nothing is appended.
-pub(super) fn encode<E: Encoding>(out: &mut Vec<u8>, number: u64, request: &Request, copied: Tid) {
+pub(super) fn encode<E: Encoding>(out: &mut Vec<u8>, number: u64, request: &Request) {
     match request {
         Request::KeepAlive => E::write(out, |writer| {
             writer.tuple(4, |writer| {
@@ -25,14 +25,14 @@ pub(super) fn encode<E: Encoding>(out: &mut Vec<u8>, number: u64, request: &Requ
                 let one_way = request.expects().is_none();
                 writer.int(if one_way { 0 } else { i128::from(number) });
                 writer.bool(one_way);
-                arguments::<E>(writer, request, copied);
+                arguments::<E>(writer, request);
             });
         }),
     }
 }
 
 /// The name and the arguments.
-fn arguments<E: Encoding>(writer: &mut E::Writer<'_>, request: &Request, copied: Tid) {
+fn arguments<E: Encoding>(writer: &mut E::Writer<'_>, request: &Request) {
     match request {
         Request::Register { storage, read_only } => call(writer, "register", 2, |writer| {
             writer.str(storage);
@@ -63,16 +63,18 @@ fn arguments<E: Encoding>(writer: &mut E::Writer<'_>, request: &Request, copied:
         Request::CheckCurrentSerial { transaction, oid, serial } => {
             write_at(writer, "checkCurrentSerialInTransaction", *oid, *serial, *transaction);
         }
-        Request::Restore { transaction, oid, data } => call(writer, "restorea", 5, |writer| {
-            self::oid(writer, *oid);
-            tid(writer, copied);
-            match data {
-                Some(data) => writer.bytes(data),
-                None => writer.nil(),
-            }
-            writer.nil();
-            writer.int(transaction.0);
-        }),
+        Request::Restore { transaction, oid, tid, data } => {
+            call(writer, "restorea", 5, |writer| {
+                self::oid(writer, *oid);
+                self::tid(writer, *tid);
+                match data {
+                    Some(data) => writer.bytes(data),
+                    None => writer.nil(),
+                }
+                writer.nil();
+                writer.int(transaction.0);
+            });
+        }
         Request::Vote { transaction } => of_transaction(writer, "vote", *transaction),
         Request::Finish { transaction } => of_transaction(writer, "tpc_finish", *transaction),
         Request::Abort { transaction } => of_transaction(writer, "tpc_abort", *transaction),

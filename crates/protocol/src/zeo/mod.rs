@@ -25,8 +25,7 @@ pub use tree::{Items, Kind, Node, NodeId, Span, Tree};
 pub use value::{NotPlain, Value};
 
 use crate::codec::{Call, Codec, HandshakeError, Incoming, Limits, Malformed, MessageId};
-use crate::ids::Tid;
-use crate::message::{Expect, Loaded, Push, Reply, Request, TransactionId};
+use crate::message::{Expect, Loaded, Push, Reply, Request};
 
 /// ZEO's protocol, version 5, in the encoding `E`.
 #[derive(Debug)]
@@ -34,9 +33,6 @@ pub struct Zeo<E> {
     limits: Limits,
     encoding: E,
     tree: Tree,
-    /// The tid that the transaction begun last was given. ZEO's clients repeat it in each record
-    /// that they restore, [`Request::Restore`] does not.
-    copied: Option<(TransactionId, Tid)>,
 }
 
 impl<E: Encoding> Zeo<E> {
@@ -55,7 +51,7 @@ impl<E: Encoding> Codec for Zeo<E> {
     const NAME: &'static str = E::NAME;
 
     fn new(limits: Limits) -> Self {
-        Self { limits, encoding: E::default(), tree: Tree::new(), copied: None }
+        Self { limits, encoding: E::default(), tree: Tree::new() }
     }
 
     fn greeting() -> Vec<u8> {
@@ -116,19 +112,7 @@ impl<E: Encoding> Codec for Zeo<E> {
     }
 
     fn encode_request(&mut self, number: u64, request: &Request, out: &mut Vec<u8>) {
-        let copied = match (request, self.copied) {
-            (Request::Begin(begin), _) => {
-                self.copied = begin.tid.map(|tid| (begin.transaction, tid));
-                None
-            }
-            (Request::Restore { transaction, .. }, Some((copied, tid)))
-                if copied == *transaction =>
-            {
-                Some(tid)
-            }
-            _ => None,
-        };
-        call::encode::<E>(out, number, request, copied.unwrap_or(Tid::ZERO));
+        call::encode::<E>(out, number, request);
     }
 
     fn decode_incoming(

@@ -54,7 +54,9 @@ fn message<W: Writer>(writer: &mut W, id: &[u8], flag: i128, result: impl FnOnce
 
 fn result(writer: &mut impl Writer, reply: &Reply) {
     match reply {
-        Reply::Done | Reply::Invalidations(None) | Reply::Loaded(None) => writer.nil(),
+        Reply::Done | Reply::NotFinished(_) | Reply::Invalidations(None) | Reply::Loaded(None) => {
+            writer.nil()
+        }
         Reply::Tid(tid) => self::tid(writer, *tid),
         Reply::Info(info) => self::info(writer, info),
         Reply::Invalidations(Some((newest, changed))) => writer.tuple(2, |writer| {

@@ -6,7 +6,6 @@ use super::args::{Arg, Args};
 use super::encoding::Encoding;
 use super::value::Value;
 use crate::codec::Malformed;
-use crate::ids::Oid;
 use crate::message::{Begin, Failure, Request, TransactionId};
 
 /// The request that calls `name` with `arguments`. Only an unknown name is an error.
@@ -165,16 +164,15 @@ fn check(args: Args<'_>) -> Decoded {
     })
 }
 
-/// The tid repeats the transaction's, and the previous one only says that the data are those of
-/// another revision: both are checked and not needed.
+/// The previous tid only says that the data are those of another revision: it is checked and not
+/// needed.
 fn restore(args: Args<'_>) -> Decoded {
     let [oid, tid, data, previous, transaction] = args.exactly()?;
     let transaction = transaction.transaction()?;
     of(transaction, || {
-        tid.tid()?;
         previous.tid_or_none()?;
-        let (oid, data): (Oid, _) = (oid.oid()?, data.data_or_none()?);
-        Ok(Request::Restore { transaction, oid, data })
+        let (oid, tid, data) = (oid.oid()?, tid.tid()?, data.data_or_none()?);
+        Ok(Request::Restore { transaction, oid, tid, data })
     })
 }
 

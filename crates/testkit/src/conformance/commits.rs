@@ -125,7 +125,7 @@ pub fn a_copied_transaction_keeps_its_tid(setup: &Setup) {
     let tid = Tid(base.0 + 1000);
     let transaction = peer.begin_with(Some(tid));
     for (oid, data) in [(Oid(1), "copy"), (Oid(0x7777), "another")] {
-        peer.post(&Request::Restore { transaction, oid, data: Some(data.into()) });
+        peer.post(&Request::Restore { transaction, oid, tid, data: Some(data.into()) });
     }
     peer.must_vote(transaction);
     assert_eq!(peer.finish(transaction), tid);
@@ -134,10 +134,18 @@ pub fn a_copied_transaction_keeps_its_tid(setup: &Setup) {
 
     for old in [tid, base] {
         let transaction = peer.begin_with(Some(old));
-        peer.post(&Request::Restore { transaction, oid: Oid(1), data: Some("old".into()) });
+        let data = Some("old".into());
+        peer.post(&Request::Restore { transaction, oid: Oid(1), tid: old, data });
         let refused = Reply::Failed(Failure::Transaction(TransactionFault::OldTid));
         assert_eq!(peer.vote(transaction), refused);
         peer.abort(transaction);
+    }
+    for brought in [None, Some(Tid(tid.0 + 1000))] {
+        let transaction = peer.begin_with(brought);
+        let data = Some("of another tid".into());
+        peer.post(&Request::Restore { transaction, oid: Oid(1), tid: Tid(tid.0 + 1), data });
+        let vote = peer.vote(transaction);
+        assert!(matches!(vote, Reply::Failed(Failure::Arguments(_))), "{vote:?}");
     }
     assert_eq!(other.load(Oid(1)), "copy");
     let next = peer.commit(&[(Oid(1), tid, b"afterwards")]);

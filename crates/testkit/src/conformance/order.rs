@@ -22,8 +22,9 @@ pub fn all_others_are_told_of_every_transaction(setup: &Setup) {
     writer.post(&Request::Delete { transaction, oid: Oid(7), serial: stored });
     writer.must_vote(transaction);
     let deleted = writer.finish(transaction);
-    let transaction = writer.begin_with(Some(Tid(deleted.0 + 1)));
-    writer.post(&Request::Restore { transaction, oid: Oid(9), data: Some("z".into()) });
+    let tid = Tid(deleted.0 + 1);
+    let transaction = writer.begin_with(Some(tid));
+    writer.post(&Request::Restore { transaction, oid: Oid(9), tid, data: Some("z".into()) });
     writer.must_vote(transaction);
     let restored = writer.finish(transaction);
     let all = [

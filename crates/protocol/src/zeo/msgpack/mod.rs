@@ -7,5 +7,5 @@
 mod reader;
 mod writer;
 
-pub use reader::parse;
+pub use reader::{is_map, parse};
 pub use writer::MsgPackWriter;

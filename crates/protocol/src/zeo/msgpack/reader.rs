@@ -16,6 +16,13 @@ pub fn parse(frame: &[u8], limits: &Limits, tree: &mut Tree) -> Result<NodeId, M
     }
 }
 
+/// Whether `bytes` are exactly one map, as [`crate::Begin::extension`] has to be.
+pub fn is_map(bytes: &[u8], limits: &Limits) -> bool {
+    let mut tree = Tree::new();
+    let root = parse(bytes, limits, &mut tree);
+    root.is_ok_and(|root| matches!(tree.node(root).kind, Kind::Map(_)))
+}
+
 struct Reader<'a> {
     frame: &'a [u8],
     /// Never behind the end of `frame`.
