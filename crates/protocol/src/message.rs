@@ -208,8 +208,7 @@ pub enum Reply {
     Done,
     /// A tid.
     Tid(Tid),
-    /// To a finish: the connection has no such transaction, and nothing was done. (ZEO: `None`,
-    /// which its client reads as [`Self::Done`]; other protocols tell the fault.)
+    /// To a finish: there is no such transaction. (ZEO: `None`, read as [`Self::Done`].)
     NotFinished(TransactionFault),
     /// Of the storage.
     Info(Info),

@@ -14,6 +14,7 @@ mod task;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::Context as _;
 use server::{Runtime, Setup};
@@ -36,7 +37,10 @@ impl Runtime for Tokio {
         if let Some(threads) = threads {
             builder.worker_threads(threads);
         }
-        let runtime = builder.enable_io().build().context("cannot start tokio")?;
+        // A worker that runs out of work gives way once before it sleeps: what that lets others do
+        // is mostly to send the next requests, and they then need no wake-up.
+        builder.enable_io().on_thread_park(thread::yield_now);
+        let runtime = builder.build().context("cannot start tokio")?;
         let _context = runtime.enter();
         let mut acceptors = Vec::new();
         for listener in listeners {

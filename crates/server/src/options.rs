@@ -67,6 +67,17 @@ pub struct Options {
     )]
     pub threads: Option<u16>,
 
+    /// Keep records that were read lately in so much memory, per storage, so that reading them
+    /// again needs no system call. 0 leaves all to the operating system's page cache
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "64M",
+        value_parser = cache_bytes,
+        help_heading = "Limits"
+    )]
+    pub cache: usize,
+
     /// Close a connection that announces a longer message. BYTES may end in K, M or G
     #[arg(
         long,
@@ -139,6 +150,7 @@ impl Options {
                 Locks::Global => CommitLocks::Global,
             },
             invalidation_queue_size: self.invalidation_queue_size,
+            cache_bytes: self.cache,
             ..storage::Options::default()
         }
     }
@@ -152,6 +164,11 @@ impl Options {
     pub(crate) fn directories(&self) -> impl Iterator<Item = (&Named, PathBuf)> {
         self.storage.iter().filter_map(|named| Some((named, named.directory()?)))
     }
+}
+
+/// A number of bytes, or none.
+fn cache_bytes(text: &str) -> Result<usize, String> {
+    if text == "0" { Ok(0) } else { bytes(text) }
 }
 
 /// A number of bytes that one message may have: the length prefix has 32 bits.

@@ -83,6 +83,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// A transaction keeps this much in memory and the rest in a temporary file.
     pub spill_bytes: usize,
+    /// Memory for records that were read lately; 0 for none.
+    pub cache_bytes: usize,
     /// Threads that read what is not in memory.
     pub reader_threads: usize,
 }
@@ -113,6 +115,7 @@ impl Default for Options {
             invalidation_queue_size: 100,
             segment_bytes: 256 << 20,
             spill_bytes: 16 << 20,
+            cache_bytes: 64 << 20,
             reader_threads: 4,
         }
     }

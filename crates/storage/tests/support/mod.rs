@@ -10,12 +10,13 @@ use testkit::{Clock, SimDisk};
 
 pub(crate) const DIR: &str = "/data";
 
-/// Small, so that segments roll and transactions spill.
+/// Small, so that segments roll and transactions spill; without a cache, so that reads see the disk.
 pub(crate) fn small() -> Options {
     Options {
         invalidation_queue_size: 5,
         segment_bytes: 4096,
         spill_bytes: 600,
+        cache_bytes: 0,
         reader_threads: 1,
         ..Options::default()
     }

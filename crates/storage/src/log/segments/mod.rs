@@ -6,6 +6,7 @@
 //! DIR/torn/                   what a crash left half written at the end of the log
 //! ```
 
+mod cache;
 mod format;
 mod recover;
 mod scan;
@@ -30,6 +31,7 @@ use crate::api::Meta;
 use crate::disk::{Disk, File, Open};
 use crate::index::Place;
 use crate::open::Sync;
+use cache::RecordCache;
 use format::{RECORD_HEADER_BYTES, RecordHeader};
 use sidecar::Block;
 use space::Space;
@@ -47,6 +49,7 @@ pub(crate) struct SegmentLog {
     segment_bytes: u64,
     /// By number; the first one is number 1.
     segments: ArcSwap<Vec<Arc<Segment>>>,
+    cache: RecordCache,
     writer: Mutex<Writer>,
     space: Mutex<Space>,
     /// Blocks that belong into sidecars and are not there yet.
@@ -101,6 +104,9 @@ impl SegmentLog {
         data: &mut Vec<u8>,
         fetch: impl FnOnce(&dyn File, &mut [IoSliceMut<'_>]) -> io::Result<bool>,
     ) -> Result<bool, Failure> {
+        if self.cache.read(place, data) {
+            return Ok(true);
+        }
         let segments = self.segments.load();
         let position = place.segment.checked_sub(1).and_then(|n| usize::try_from(n).ok());
         let Some(segment) = position.and_then(|position| segments.get(position)) else {
@@ -117,7 +123,12 @@ impl SegmentLog {
             Ok(true) if !is_whole(&header, oid, body) => {
                 Err(damaged(&segment.path, oid, place, "its checksum is wrong"))
             }
-            Ok(fetched) => Ok(fetched),
+            Ok(fetched) => {
+                if fetched {
+                    self.cache.keep(place, body);
+                }
+                Ok(fetched)
+            }
         };
         if !matches!(outcome, Ok(true)) {
             data.truncate(start);

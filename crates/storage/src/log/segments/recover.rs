@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use protocol::{Oid, Tid};
 
+use super::cache::RecordCache;
 use super::format::{Identity, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::scan::{self, Scanned, Scanner};
 use super::sidecar::{Block, Entry, Sidecar};
@@ -118,6 +119,7 @@ impl SegmentLog {
             sync: options.sync,
             segment_bytes: options.segment_bytes,
             segments: ArcSwap::from_pointee(segments),
+            cache: RecordCache::new(options.cache_bytes),
             writer: Mutex::new(writer),
             space: Mutex::new(Space::new(active, tail.end)),
             due: Mutex::new(due.into()),
