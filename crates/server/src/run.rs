@@ -129,7 +129,8 @@ struct Started {
     files: Vec<listen::SocketFile>,
 }
 
-/// Everything that can fail, in an order that leaves no trace when it does: look, bind, open.
+/// Everything that can fail, in an order that leaves no trace when it does: look, bind, open
+/// (which also looks first).
 fn start(options: &Options) -> anyhow::Result<Started> {
     storages::check(options)?;
     let bound = listen::bind_all(&options.listen)?;

@@ -1,8 +1,7 @@
 //! Which storages a server offers: parsing `NAME=URL`, and opening all of them or none.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -56,8 +55,7 @@ impl FromStr for Named {
     }
 }
 
-/// Finds what can be found without touching anything: doubled names and directories, and places
-/// where nothing can be created.
+/// Finds two storages with one name, or in one directory.
 pub(crate) fn check(options: &Options) -> anyhow::Result<()> {
     for (at, named) in options.storage.iter().enumerate() {
         if options.storage.iter().take(at).any(|other| other.name == named.name) {
@@ -69,57 +67,35 @@ pub(crate) fn check(options: &Options) -> anyhow::Result<()> {
         if let Some(other) = seen.insert(directory.clone(), &named.name) {
             bail!("storages '{other}' and '{}' are both in {}", named.name, directory.display());
         }
-        if !directory.exists() {
-            check_creatable(&directory)
-                .with_context(|| format!("cannot create storage '{}'", named.name))?;
-        }
     }
     Ok(())
 }
 
-/// Whether the nearest ancestor that exists is a directory where something may be created.
-fn check_creatable(directory: &Path) -> anyhow::Result<()> {
-    let Some(ancestor) = directory.ancestors().skip(1).find(|ancestor| ancestor.exists()) else {
-        bail!("{} has no parent", directory.display());
-    };
-    if !ancestor.is_dir() {
-        bail!("{} is not a directory", ancestor.display());
-    }
-    rustix::fs::access(ancestor, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
-        .with_context(|| format!("{}", ancestor.display()))
-}
-
 /// Opens all storages. If one fails, those opened before are closed again.
 ///
-/// Those that have something are opened first: they can be damaged, foreign or locked, and nothing new
-/// must have been created when that is found.
+/// All are found, locked, read and checked before anything is changed in one of them.
 pub(crate) fn open(options: &Options) -> anyhow::Result<BTreeMap<String, Arc<Hosted>>> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let mut order: Vec<&Named> = options.storage.iter().collect();
-    order.sort_by_key(|named| named.directory().is_some_and(|directory| is_fresh(&directory)));
+    let context = |name: &str| format!("cannot open storage '{name}'");
+    let mut prepared = Vec::new();
+    for Named { name, location } in &options.storage {
+        let one = storage::prepare(location, options.storage_options(), &disk);
+        prepared.push((name, one.with_context(|| context(name))?));
+    }
     let mut opened: BTreeMap<String, Arc<Hosted>> = BTreeMap::new();
-    for named in order {
-        let clock = Arc::new(SystemClock);
-        match storage::open(&named.location, options.storage_options(), &disk, clock) {
+    for (name, one) in prepared {
+        match one.start(Arc::new(SystemClock)) {
             Ok(storage) => {
                 let hosted = Hosted { storage, counters: Counters::default() };
-                opened.insert(named.name.clone(), Arc::new(hosted));
+                opened.insert(name.clone(), Arc::new(hosted));
             }
             Err(error) => {
                 close(opened.values().map(|hosted| &hosted.storage));
-                return Err(error).with_context(|| format!("cannot open storage '{}'", named.name));
+                return Err(error).with_context(|| context(name));
             }
         }
     }
     Ok(opened)
-}
-
-/// Whether there is nothing yet.
-fn is_fresh(directory: &Path) -> bool {
-    match directory.read_dir() {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    }
 }
 
 /// Ends the use of storages.

@@ -13,57 +13,173 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, Lock, Open};
-use crate::log::segments::{Identity, SegmentLog};
-use crate::oids::{self, BoundFile};
-use crate::open::OpenError;
+use crate::commit::spill::SpillPool;
+use crate::disk::{self, Disk, Lock, Open};
+use crate::index::Index;
+use crate::log::segments::{Identity, Recovered, SegmentLog, Survey};
+use crate::oids::{self, BoundFile, Oids};
+use crate::open::{OpenError, Options, Parts};
 
 const FORMAT: &str = "format";
 const LOCK: &str = "lock";
 const TEMPORARY: &str = "tmp";
 const VERSION: &str = "zeoxide storage, format 1";
 
-/// What an interrupted creation may leave.
-const OURS: [&str; 8] =
-    [LOCK, "format.new", "next-oid", "next-oid.new", "segments", "torn", TEMPORARY, "lost+found"];
+/// Longer than any `format` of ours.
+const MAX_FORMAT_BYTES: usize = 256;
 
-/// Where transactions keep temporary files.
-pub(crate) fn temporary(dir: &Path) -> PathBuf {
-    dir.join(TEMPORARY)
+/// A directory that has a storage, or where one may be made. Nothing in it is changed yet.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    /// `None`: it has no lock file, and a directory that may yet be refused gets none.
+    lock: Option<Box<dyn Lock>>,
+    /// `None`: there is no storage.
+    content: Option<Content>,
 }
 
-/// Takes the lock of a storage's directory; makes an empty storage if there is nothing.
-pub(crate) fn open(
-    disk: &Arc<dyn Disk>,
-    dir: &Path,
-) -> Result<(Box<dyn Lock>, Identity), OpenError> {
-    let exists = match disk.list(dir) {
-        Ok(names) => {
-            let known = names.iter().any(|name| name == FORMAT);
-            if !known && !names.iter().all(|name| OURS.contains(&name.as_str())) {
-                return Err(OpenError::Foreign(dir.to_owned()));
+/// A storage that was read and found to be right.
+#[derive(Debug)]
+struct Content {
+    log: Survey,
+    index: Index,
+    found: Recovered,
+    oids: Oids,
+}
+
+impl Directory {
+    /// Locks and reads what is in `dir`; changes nothing.
+    pub(crate) fn look(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        options: &Options,
+    ) -> Result<Self, OpenError> {
+        check_writable(&**disk, dir)?;
+        let names = disk::list_if_there(&**disk, dir).map_err(OpenError::io(dir))?;
+        let has_lock = names.iter().any(|name| name == LOCK);
+        let lock = has_lock.then(|| take_lock(&**disk, dir)).transpose()?;
+        let content = Content::find(disk, dir, options)?;
+        Ok(Self { disk: Arc::clone(disk), dir: dir.to_owned(), lock, content })
+    }
+
+    /// Makes the storage if there is none, and gets it ready for use.
+    pub(crate) fn settle(self, options: &Options) -> Result<(Parts, Box<dyn Lock>), OpenError> {
+        let Self { disk, dir, lock, content } = self;
+        let (lock, content) = match lock {
+            Some(lock) => (lock, content),
+            None => {
+                create_durably(&*disk, &dir).map_err(OpenError::io(&dir))?;
+                let lock = take_lock(&*disk, &dir)?;
+                // Until now nobody was kept out: what was found may be old.
+                (lock, Content::find(&disk, &dir, options)?)
             }
-            known
+        };
+        let content = match content {
+            Some(content) => content,
+            None => Content::read(&disk, &dir, create(&disk, &dir)?, options)?,
+        };
+        let Content { log, index, found, oids } = content;
+        let log = Box::new(log.settle(options)?);
+        let temporary = dir.join(TEMPORARY);
+        sweep(&*disk, &temporary).map_err(OpenError::io(&temporary))?;
+        let spill = Some(SpillPool::new(disk, temporary));
+        Ok((Parts { log, index, found, oids, spill }, lock))
+    }
+}
+
+impl Content {
+    /// `None`: there is no storage, and what there is may become one.
+    fn find(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        options: &Options,
+    ) -> Result<Option<Self>, OpenError> {
+        let names = disk::list_if_there(&**disk, dir).map_err(OpenError::io(dir))?;
+        if names.iter().any(|name| name == FORMAT) {
+            let identity = read_format(&**disk, dir)?;
+            return Self::read(disk, dir, identity, options).map(Some);
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create_durably(&**disk, dir).map_err(OpenError::io(dir))?;
-            false
+        match is_unfinished(disk, dir, &names) {
+            Ok(true) => Ok(None),
+            Err(error) if !is_of_another_kind(&error) => Err(OpenError::io(dir)(error)),
+            _ if SegmentLog::is_in(&**disk, dir) => Err(OpenError::Missing(dir.join(FORMAT))),
+            _ => Err(OpenError::Foreign(dir.to_owned())),
         }
-        Err(error) => return Err(OpenError::io(dir)(error)),
+    }
+
+    fn read(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        identity: Identity,
+        options: &Options,
+    ) -> Result<Self, OpenError> {
+        let index = Index::default();
+        let remember = options.invalidation_queue_size;
+        let (log, found) = Survey::read(disk, dir, identity, &index, remember)?;
+        let bound = BoundFile { disk: Arc::clone(disk), dir: dir.to_owned() };
+        let oids = Oids::open(found.max_oid, bound)?;
+        Ok(Self { log, index, found, oids })
+    }
+}
+
+/// Whether a directory without `format` has nothing but what an interrupted [`create`] leaves.
+/// Anything else is somebody's, also if it has our names.
+fn is_unfinished(disk: &Arc<dyn Disk>, dir: &Path, names: &[String]) -> io::Result<bool> {
+    let has_at_most = |path: PathBuf, bytes: usize| -> io::Result<bool> {
+        Ok(disk.open(&path, Open::Existing)?.len()? <= bytes as u64)
     };
-    let lock = disk.lock(&dir.join(LOCK)).map_err(|error| match error.kind() {
+    let bound = BoundFile { disk: Arc::clone(disk), dir: dir.to_owned() };
+    for name in names {
+        let path = dir.join(name);
+        let is_ours = match name.as_str() {
+            LOCK => has_at_most(path, 0)?,
+            "format.new" => has_at_most(path, MAX_FORMAT_BYTES)?,
+            "next-oid.new" => has_at_most(path, BoundFile::MAX_BYTES)?,
+            BoundFile::NAME => bound.is_new()?,
+            TEMPORARY => disk.list(&path)?.is_empty(),
+            // Looked into below.
+            "segments" | "torn" => true,
+            // Of the file system.
+            "lost+found" => true,
+            _ => false,
+        };
+        if !is_ours {
+            return Ok(false);
+        }
+    }
+    SegmentLog::is_unused(&**disk, dir)
+}
+
+/// Whether a file was where a directory is expected, or the other way round.
+fn is_of_another_kind(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory)
+}
+
+/// A storage writes into its directory; a new one is made in the nearest one that exists.
+fn check_writable(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    for place in dir.ancestors() {
+        let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
+        match disk.check_writable(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+            checked => return checked.map_err(OpenError::io(place)),
+        }
+    }
+    Ok(())
+}
+
+fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Lock>, OpenError> {
+    disk.lock(&dir.join(LOCK)).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => OpenError::Locked(dir.to_owned()),
         _ => OpenError::io(dir)(error),
-    })?;
-    let identity = if exists { read_format(disk, dir)? } else { create(disk, dir)? };
-    let temporary = temporary(dir);
-    let sweep = || -> io::Result<()> {
-        disk.create_dir(&temporary)?;
-        let left = disk.list(&temporary)?;
-        left.iter().try_for_each(|name| disk.remove(&temporary.join(name)))
-    };
-    sweep().map_err(OpenError::io(&temporary))?;
-    Ok((lock, identity))
+    })
+}
+
+/// Removes the temporary files of earlier processes.
+fn sweep(disk: &dyn Disk, temporary: &Path) -> io::Result<()> {
+    disk.create_dir(temporary)?;
+    let left = disk.list(temporary)?;
+    left.iter().try_for_each(|name| disk.remove(&temporary.join(name)))
 }
 
 /// Makes a directory and its missing parents, all of them durably.
@@ -83,15 +199,10 @@ fn parent(dir: &Path) -> &Path {
     parent.unwrap_or_else(|| Path::new("."))
 }
 
-fn read_format(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Identity, OpenError> {
+fn read_format(disk: &dyn Disk, dir: &Path) -> Result<Identity, OpenError> {
     let path = dir.join(FORMAT);
-    let read = || -> io::Result<String> {
-        let file = disk.open(&path, Open::Existing)?;
-        let mut bytes = vec![0; file.len()?.min(256) as usize];
-        file.read_exact_at(&mut bytes, 0)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let text = read().map_err(OpenError::io(&path))?;
+    let text = disk::read_start(disk, &path, MAX_FORMAT_BYTES).map_err(OpenError::io(&path))?;
+    let text = String::from_utf8_lossy(&text);
     let mut lines = text.lines();
     let what = match lines.next() {
         Some(VERSION) => match lines.next().and_then(parse_identity) {
@@ -110,7 +221,7 @@ fn create(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Identity, OpenError> {
     let identity = Identity(identity);
     SegmentLog::create(disk, dir, identity)?;
     let finish = || -> io::Result<()> {
-        BoundFile { disk: Arc::clone(disk), dir: dir.to_owned() }.write(1)?;
+        BoundFile { disk: Arc::clone(disk), dir: dir.to_owned() }.create()?;
         let text = format!("{VERSION}\nidentity {:032x}\n", u128::from_be_bytes(identity.0));
         oids::replace(&**disk, dir, FORMAT, text.as_bytes())?;
         // The directory itself may be new, too.

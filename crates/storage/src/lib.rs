@@ -28,5 +28,6 @@ pub use mailbox::{
     Completion, Event, Invalidation, Mailbox, Overflowed, ReplyTo, Ticket, Vote, Wake,
 };
 pub use open::{
-    Clock, CommitLocks, Kind, Location, LocationError, OpenError, Options, Sync, SystemClock, open,
+    Clock, CommitLocks, Kind, Location, LocationError, OpenError, Options, Prepared, Sync,
+    SystemClock, open, prepare,
 };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::{Failure, Oid};
 
-use crate::disk::{Disk, Open};
+use crate::disk::{self, Disk, Open};
 use crate::mailbox::{Completion, ReplyTo};
 use crate::open::OpenError;
 
@@ -15,6 +15,9 @@ pub(crate) const MAX_COUNT: u32 = 100;
 
 /// A crash loses at most this many oids, and one file write makes this many available.
 const BLOCK: u64 = 1 << 16;
+
+/// Object 0 is the root of a ZODB, which every client knows without asking.
+const FIRST: u64 = 1;
 
 /// See the module. All oids below `bound` may be handed out; the file says so.
 #[derive(Debug)]
@@ -47,17 +50,21 @@ pub(crate) struct BoundFile {
 }
 
 impl Oids {
-    /// `stored`: the largest oid in the log. Without a file, nothing survives the process.
-    pub(crate) fn open(stored: Option<Oid>, file: Option<BoundFile>) -> Result<Self, OpenError> {
-        let bound = match &file {
-            Some(file) => file.read()?,
-            None => u64::MAX,
-        };
-        let given = if file.is_some() { bound } else { 1 };
-        // Object 0 is the root of a ZODB, which every client knows without asking.
-        let next = stored.map_or(1, |oid| oid.0.saturating_add(1)).max(given);
+    /// Nothing survives the process.
+    pub(crate) fn in_memory() -> Self {
+        Self::new(FIRST, u64::MAX, None)
+    }
+
+    /// `stored`: the largest oid in the log.
+    pub(crate) fn open(stored: Option<Oid>, file: BoundFile) -> Result<Self, OpenError> {
+        let bound = file.read()?;
+        let next = stored.map_or(FIRST, |oid| oid.0.saturating_add(1)).max(bound);
+        Ok(Self::new(next, bound, Some(file)))
+    }
+
+    fn new(next: u64, bound: u64, file: Option<BoundFile>) -> Self {
         let state = State { next, bound, extending: false, waiting: Vec::new() };
-        Ok(Self { state: Mutex::new(state), file })
+        Self { state: Mutex::new(state), file }
     }
 
     /// Never hands out `oid` or smaller ones: somebody stores it.
@@ -131,7 +138,25 @@ impl State {
 }
 
 impl BoundFile {
-    const NAME: &'static str = "next-oid";
+    pub(crate) const NAME: &'static str = "next-oid";
+
+    /// No bound has more digits.
+    pub(crate) const MAX_BYTES: usize = 32;
+
+    /// Makes the file of a new storage.
+    pub(crate) fn create(&self) -> io::Result<()> {
+        self.write(FIRST)
+    }
+
+    /// Whether the file is as [`Self::create`] leaves it.
+    pub(crate) fn is_new(&self) -> io::Result<bool> {
+        let bytes = disk::read_start(&*self.disk, &self.path(), Self::MAX_BYTES)?;
+        Ok(bytes == Self::text(FIRST).as_bytes())
+    }
+
+    fn text(bound: u64) -> String {
+        format!("{bound}\n")
+    }
 
     fn path(&self) -> PathBuf {
         self.dir.join(Self::NAME)
@@ -140,15 +165,14 @@ impl BoundFile {
     /// The bound; a file that is absent or not ours would mean oids given out twice.
     fn read(&self) -> Result<u64, OpenError> {
         let path = self.path();
-        let file = self.disk.open(&path, Open::Existing).map_err(OpenError::io(&path))?;
-        let mut text = vec![0; file.len().map_err(OpenError::io(&path))?.min(32) as usize];
-        file.read_exact_at(&mut text, 0).map_err(OpenError::io(&path))?;
+        let text = disk::read_start(&*self.disk, &path, Self::MAX_BYTES);
+        let text = text.map_err(OpenError::io(&path))?;
         let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
         number.ok_or(OpenError::Damaged { path, offset: 0, what: "not a number" })
     }
 
-    pub(crate) fn write(&self, bound: u64) -> io::Result<()> {
-        replace(&*self.disk, &self.dir, Self::NAME, format!("{bound}\n").as_bytes())
+    fn write(&self, bound: u64) -> io::Result<()> {
+        replace(&*self.disk, &self.dir, Self::NAME, Self::text(bound).as_bytes())
     }
 }
 

@@ -13,14 +13,14 @@ use crate::commit::committer::CommitQueue;
 use crate::commit::publish::Publisher;
 use crate::commit::spill::SpillPool;
 use crate::core::{Core, NativeStorage};
-use crate::directory;
+use crate::directory::Directory;
 use crate::disk::Disk;
 use crate::index::Index;
 use crate::locks::LockManager;
 use crate::log::RecordLog;
 use crate::log::memory::MemoryLog;
-use crate::log::segments::{Recovered, SegmentLog};
-use crate::oids::{BoundFile, Oids};
+use crate::log::segments::Recovered;
+use crate::oids::Oids;
 use crate::pool::Pool;
 
 /// Where data are, parsed from a storage URL.
@@ -140,52 +140,77 @@ impl Clock for SystemClock {
 
 /// Opens (for `file:` creates, if there is nothing) a storage.
 ///
-/// Nothing on `disk` is changed unless the directory is empty, absent or one of ours and nobody
-/// else has it open.
+/// Nothing on `disk` is changed unless the directory is empty, absent or one of ours, nobody else
+/// has it open, and what is in it is right.
 pub fn open(
     location: &Location,
     options: Options,
     disk: &Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn Storage>, OpenError> {
-    match &location.kind {
-        Kind::Memory => {
-            let log = Box::new(MemoryLog::default());
-            let oids = Oids::open(None, None)?;
-            let parts = Parts { log, index: Index::default(), oids, spill: None };
-            let core = parts.core(Recovered::default(), options, clock)?;
-            Ok(Arc::new(NativeStorage::start(core, None)?))
-        }
-        Kind::File(dir) => {
-            let (lock, identity) = directory::open(disk, dir)?;
-            let index = Index::default();
-            let (log, found) = SegmentLog::open(disk, dir, identity, &options, &index)?;
-            let bound = BoundFile { disk: Arc::clone(disk), dir: dir.clone() };
-            let oids = Oids::open(found.max_oid, Some(bound))?;
-            let spill = Some(SpillPool::new(Arc::clone(disk), directory::temporary(dir)));
-            let parts = Parts { log: Box::new(log), index, oids, spill };
-            let core = parts.core(found, options, clock)?;
-            Ok(Arc::new(NativeStorage::start(core, Some(lock))?))
-        }
+    prepare(location, options, disk)?.start(clock)
+}
+
+/// The first half of [`open`]: finds, locks, reads and checks a storage, and changes nothing.
+///
+/// So several storages can be prepared before any of them is started. Where there is none yet, it
+/// is checked that one may be created.
+pub fn prepare(
+    location: &Location,
+    options: Options,
+    disk: &Arc<dyn Disk>,
+) -> Result<Prepared, OpenError> {
+    let directory = match &location.kind {
+        Kind::Memory => None,
+        Kind::File(dir) => Some(Directory::look(disk, dir, &options)?),
+    };
+    Ok(Prepared { options, directory })
+}
+
+/// A storage that can be started.
+#[derive(Debug)]
+pub struct Prepared {
+    options: Options,
+    /// `None`: it is in memory.
+    directory: Option<Directory>,
+}
+
+impl Prepared {
+    /// The second half of [`open`]: creates what is new, cuts a torn tail, and starts the threads.
+    pub fn start(self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
+        let (parts, lock) = match self.directory {
+            None => (Parts::in_memory(), None),
+            Some(directory) => {
+                let (parts, lock) = directory.settle(&self.options)?;
+                (parts, Some(lock))
+            }
+        };
+        Ok(Arc::new(NativeStorage::start(parts.core(self.options, clock)?, lock)?))
     }
 }
 
 /// What differs between the kinds of storage.
-struct Parts {
-    log: Box<dyn RecordLog>,
-    index: Index,
-    oids: Oids,
-    spill: Option<Arc<SpillPool>>,
+pub(crate) struct Parts {
+    pub(crate) log: Box<dyn RecordLog>,
+    pub(crate) index: Index,
+    pub(crate) found: Recovered,
+    pub(crate) oids: Oids,
+    pub(crate) spill: Option<Arc<SpillPool>>,
 }
 
 impl Parts {
-    fn core(
-        self,
-        found: Recovered,
-        options: Options,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Core, OpenError> {
-        let Recovered { last_tid, last_transactions, complete_above, .. } = found;
+    fn in_memory() -> Self {
+        Self {
+            log: Box::new(MemoryLog::default()),
+            index: Index::default(),
+            found: Recovered::default(),
+            oids: Oids::in_memory(),
+            spill: None,
+        }
+    }
+
+    fn core(self, options: Options, clock: Arc<dyn Clock>) -> Result<Core, OpenError> {
+        let Recovered { last_tid, last_transactions, complete_above, .. } = self.found;
         let remember = options.invalidation_queue_size;
         Ok(Core {
             log: self.log,
@@ -235,6 +260,16 @@ pub enum OpenError {
         /// What is wrong.
         what: &'static str,
     },
+    /// A file cannot be read.
+    #[error("{}: cannot read at offset {offset}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The first byte of what cannot be read.
+        offset: u64,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// The operating system refuses.
     #[error("{}: {source}", path.display())]
     Io {
@@ -253,5 +288,11 @@ impl OpenError {
     pub(crate) fn io(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path: path.clone(), source }
+    }
+
+    /// For `map_err` of a read.
+    pub(crate) fn read(path: &Path, offset: u64) -> impl Fn(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Read { path: path.clone(), offset, source }
     }
 }

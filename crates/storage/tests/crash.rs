@@ -81,6 +81,8 @@ fn workload(options: Options) -> Script {
     for _ in 0..14 {
         script.round();
     }
+    // Also while it writes its last index.
+    script.storage.close();
     script
 }
 

@@ -1,4 +1,4 @@
-//! Files that are not as they were written, and directories that are not ours to open.
+//! Files that are not as they were written.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
@@ -7,46 +7,14 @@ mod report;
 mod support;
 
 use std::io::IoSlice;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use protocol::{Failure, Oid, Tid};
+use protocol::{Failure, Tid};
 use storage::disk::{Disk, Open};
 use storage::{OpenError, Which};
 use testkit::{Change, Draft, Inbox, Model, SimDisk, Write, compare};
 
-use support::{copy, open, remove_indexes, small};
-
-/// Several segments, the last one without an index; opened twice, so that indexes have parts.
-fn written() -> (SimDisk, Model) {
-    let disk = SimDisk::new();
-    let mut model = Model::new();
-    for clean in [true, false] {
-        let storage = open(&disk, small()).unwrap();
-        let inbox = Inbox::new();
-        for number in 0..14u8 {
-            let (own, shared) = (Oid(100 + u64::from(number)), Oid(1));
-            let data = vec![number; 200 + 60 * usize::from(number % 5)];
-            let records = [own, shared].map(|oid| (oid, model.serial(oid), &data[..]));
-            let tid = inbox.commit(&*storage, &records).unwrap();
-            let mut draft = Draft::default();
-            for (oid, serial, data) in records {
-                let data = data.to_vec().into();
-                draft.write(oid, Write::Store { serial, data });
-            }
-            model.apply(tid, &draft);
-        }
-        if clean {
-            storage.close();
-        }
-    }
-    (disk, model)
-}
-
-fn segments(disk: &SimDisk) -> Vec<PathBuf> {
-    let segments = disk.files("/data/segments", ".log");
-    assert!(segments.len() > 2, "{segments:?}");
-    segments
-}
+use support::{copy, open, remove_indexes, resize, segments, small, written};
 
 fn holds(disk: &SimDisk, model: &Model) -> Result<(), String> {
     let storage = open(disk, small()).map_err(|error| error.to_string())?;
@@ -63,10 +31,6 @@ fn last_write(disk: &SimDisk, path: &Path) -> usize {
             _ => None,
         })
         .unwrap()
-}
-
-fn resize(disk: &SimDisk, path: &Path, len: usize) {
-    disk.open(path, Open::Existing).unwrap().set_len(len as u64).unwrap();
 }
 
 /// The error names the file, and an offset not behind `offset`; and nothing was changed.
@@ -204,62 +168,5 @@ fn a_torn_end_is_cut_kept_and_reported() {
                     .all(|part| line.contains(part))
         };
         assert_eq!(lines.iter().filter(told).count(), 1, "{lines:?}");
-    }
-}
-
-#[test]
-fn who_comes_second_is_refused_and_changes_nothing() {
-    let disk = SimDisk::new();
-    let storage = open(&disk, small()).unwrap();
-    let inbox = Inbox::new();
-    inbox.commit(&*storage, &[(Oid(1), Tid::ZERO, b"one")]).unwrap();
-    let before = disk.op_count();
-    assert!(matches!(open(&disk, small()).err(), Some(OpenError::Locked(_))));
-    assert_eq!(disk.op_count(), before);
-    inbox.commit(&*storage, &[(Oid(2), Tid::ZERO, b"two")]).unwrap();
-    storage.close();
-    drop(storage);
-    assert_eq!(open(&disk, small()).unwrap().extent().objects, 2);
-}
-
-#[test]
-fn a_directory_that_is_not_ours_is_left_alone() {
-    let (ours, _) = written();
-    let foreign = |prepare: &dyn Fn(&SimDisk)| {
-        let disk = copy(&ours);
-        prepare(&disk);
-        disk
-    };
-    let remove = |disk: &SimDisk, path: &str| disk.remove(Path::new(path)).unwrap();
-    let put = |disk: &SimDisk, path: &str, bytes: &[u8]| {
-        let file = disk.open(Path::new(path), Open::Truncated).unwrap();
-        file.write_all_at(&[IoSlice::new(bytes)], 0).unwrap();
-    };
-    let other = SimDisk::new();
-    other.create_dir(Path::new("/data")).unwrap();
-    put(&other, "/data/Data.fs", b"FS21");
-    let cases = [
-        other,
-        foreign(&|disk| remove(disk, "/data/segments/00000001.log")),
-        foreign(&|disk| remove(disk, "/data/segments/00000002.log")),
-        foreign(&|disk| remove(disk, "/data/next-oid")),
-        foreign(&|disk| put(disk, "/data/next-oid", b"many")),
-        foreign(&|disk| put(disk, "/data/format", b"zeoxide storage, format 99\n")),
-        foreign(&|disk| put(disk, "/data/format", b"")),
-        foreign(&|disk| disk.corrupt("/data/format", 40)),
-        foreign(&|disk| put(disk, "/data/segments/00000001.log", b"")),
-    ];
-    for (number, disk) in cases.iter().enumerate() {
-        let files = |disk: &SimDisk| {
-            // A lock that was taken leaves no trace but its file.
-            let mut contents = disk.contents();
-            contents.remove(Path::new("/data/lock"));
-            contents
-        };
-        let before = files(disk);
-        let error = open(disk, small()).err().unwrap_or_else(|| panic!("case {number} opens"));
-        assert!(error.to_string().contains("/data"), "{error}");
-        assert!(!error.to_string().contains('\n'), "one line: {error}");
-        assert_eq!(files(disk), before, "case {number}: {error}");
     }
 }

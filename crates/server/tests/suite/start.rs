@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -108,7 +109,62 @@ fn a_foreign_directory_leaves_nothing_behind() {
     assert!(line.contains("foreign/file"), "{line}");
     let below = "--storage=1=file:foreign/file/data";
     let line = refusal(directory.path(), &[ANYWHERE, "--storage=2=file:fresh", below]);
-    assert!(line.contains("foreign/file is not a directory"), "{line}");
+    assert!(line.contains("foreign/file/data: Not a directory"), "{line}");
+}
+
+#[test]
+fn no_storage_is_touched_when_another_one_is_refused() {
+    let (mut killed, directory) = serve(&[ANYWHERE, "--storage=1=file:good"]);
+    killed.signal("KILL");
+    killed.wait();
+    let good = directory.path().join("good");
+    let segment = good.join("segments/00000001.log");
+    let mut torn = fs::read(&segment).unwrap();
+    torn.extend_from_slice(b"torn");
+    fs::write(&segment, &torn).unwrap();
+    fs::write(good.join("tmp/left"), "by another process").unwrap();
+
+    let mine = directory.path().join("mine");
+    fs::create_dir_all(mine.join("tmp")).unwrap();
+    fs::write(mine.join("tmp/letter"), "dear").unwrap();
+    std::os::unix::fs::symlink("loop", directory.path().join("loop")).unwrap();
+    for (other, why) in [("mine", "neither empty nor"), ("loop", "symbolic links")] {
+        let other = format!("--storage=2=file:{other}");
+        let line = refusal(
+            directory.path(),
+            &[ANYWHERE, "--storage=0=file:fresh", "--storage=1=file:good", &other],
+        );
+        assert!(line.contains("cannot open storage '2'") && line.contains(why), "{line}");
+    }
+    assert_eq!(names(&mine), ["tmp"]);
+    assert_eq!(names(&mine.join("tmp")), ["letter"]);
+    assert_eq!(fs::read(&segment).unwrap(), torn);
+    assert_eq!(names(&good.join("tmp")), ["left"]);
+
+    let server = serve_in(directory.path(), &[ANYWHERE, "--storage=1=file:good"]);
+    server.wait_for_log("at offset 64");
+    server.stop();
+    assert_eq!(names(&good.join("torn")).len(), 1);
+}
+
+#[test]
+fn a_directory_that_may_not_be_read_or_written_is_refused() {
+    for mode in [0o000, 0o555] {
+        let directory = tempfile::tempdir().unwrap();
+        let closed = directory.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
+        if fs::write(closed.join("file"), "").is_ok() {
+            eprintln!("skipped: this user is root, who may do all");
+            return;
+        }
+        for storage in ["--storage=2=file:closed", "--storage=2=file:closed/data"] {
+            let line = refusal(directory.path(), &[ANYWHERE, "--storage=1=file:fresh", storage]);
+            assert!(line.contains("Permission denied"), "{line}");
+        }
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(names(&closed), [""; 0]);
+    }
 }
 
 #[test]

@@ -34,14 +34,14 @@ struct State {
 }
 
 impl Publisher {
-    /// `recent` is newest first and has all transactions above `complete_above`.
+    /// `recent` is oldest first and has all transactions above `complete_above`.
     pub(crate) fn new(
         last_tid: Tid,
-        recent: Vec<(Tid, Vec<Oid>)>,
+        recent: VecDeque<(Tid, Vec<Oid>)>,
         complete_above: Tid,
         remember: usize,
     ) -> Self {
-        let recent = recent.into_iter().rev();
+        let recent = recent.into_iter();
         let state = State {
             subscribers: Vec::new(),
             last_tid,

@@ -31,6 +31,9 @@ pub trait Disk: Debug + Send + Sync {
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Fails if the process may not create names in the directory, as far as that is known in advance.
+    fn check_writable(&self, path: &Path) -> io::Result<()>;
+
     /// Makes changes of the directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
@@ -79,4 +82,20 @@ pub trait File: Debug + Send + Sync {
     /// Sees to it that writes below `end` find space, without changing the length.
     /// `StorageFull` if there is none; no error where the file system cannot promise it.
     fn reserve(&self, end: u64) -> io::Result<()>;
+}
+
+/// The names in a directory; none if there is no directory.
+pub(crate) fn list_if_there(disk: &dyn Disk, path: &Path) -> io::Result<Vec<String>> {
+    match disk.list(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed,
+    }
+}
+
+/// The first `max` bytes of a file, or all if it has fewer.
+pub(crate) fn read_start(disk: &dyn Disk, path: &Path, max: usize) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, Open::Existing)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX).min(max)];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }

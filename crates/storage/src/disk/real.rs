@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Access, FallocateFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Disk, File, Lock, Open};
@@ -51,6 +51,10 @@ impl Disk for RealDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn check_writable(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK)?)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use storage::disk::Disk;
+use protocol::Oid;
+use storage::disk::{Disk, Open};
 use storage::{Kind, Location, Meta, OpenError, Options, Storage};
-use testkit::{Clock, SimDisk};
+use testkit::{Clock, Draft, Inbox, Model, SimDisk, Write};
 
 pub(crate) const DIR: &str = "/data";
 
@@ -22,9 +23,12 @@ pub(crate) fn small() -> Options {
     }
 }
 
+pub(crate) fn location() -> Location {
+    Location { kind: Kind::File(PathBuf::from(DIR)), blobs: None }
+}
+
 pub(crate) fn open(disk: &SimDisk, options: Options) -> Result<Arc<dyn Storage>, OpenError> {
-    let location = Location { kind: Kind::File(PathBuf::from(DIR)), blobs: None };
-    storage::open(&location, options, &disk.handle(), Clock::new())
+    storage::open(&location(), options, &disk.handle(), Clock::new())
 }
 
 pub(crate) fn meta() -> Meta {
@@ -45,4 +49,41 @@ pub(crate) fn remove_indexes(disk: &SimDisk) {
 /// The number in an environment variable.
 pub(crate) fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
+}
+
+/// Several segments, the last one without an index; opened twice, so that indexes have parts.
+pub(crate) fn written() -> (SimDisk, Model) {
+    let disk = SimDisk::new();
+    let mut model = Model::new();
+    for clean in [true, false] {
+        let storage = open(&disk, small()).unwrap();
+        let inbox = Inbox::new();
+        for number in 0..14u8 {
+            let (own, shared) = (Oid(100 + u64::from(number)), Oid(1));
+            let data = vec![number; 200 + 60 * usize::from(number % 5)];
+            let records = [own, shared].map(|oid| (oid, model.serial(oid), &data[..]));
+            let tid = inbox.commit(&*storage, &records).unwrap();
+            let mut draft = Draft::default();
+            for (oid, serial, data) in records {
+                let data = data.to_vec().into();
+                draft.write(oid, Write::Store { serial, data });
+            }
+            model.apply(tid, &draft);
+        }
+        if clean {
+            storage.close();
+        }
+    }
+    (disk, model)
+}
+
+pub(crate) fn segments(disk: &SimDisk) -> Vec<PathBuf> {
+    let segments = disk.files("/data/segments", ".log");
+    assert!(segments.len() > 2, "{segments:?}");
+    segments
+}
+
+/// Cuts or extends a file.
+pub(crate) fn resize(disk: &SimDisk, path: &Path, len: usize) {
+    disk.open(path, Open::Existing).unwrap().set_len(len as u64).unwrap();
 }

@@ -18,6 +18,7 @@ pub enum Call {
     List,
     Rename,
     Remove,
+    CheckWritable,
     SyncDir,
     Lock,
     /// Both ways to read; nothing is read, and nothing fails, where nothing is cached.

@@ -30,11 +30,12 @@ impl File for SimFile {
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let (state, _) = self.shared.enter(Call::Read, &self.path)?;
+        let (mut state, _) = self.shared.enter(Call::Read, &self.path)?;
         let start = index(offset)?;
         let stored = start.checked_add(buf.len()).map(|end| start..end);
         let stored = stored.and_then(|range| state.tree.bytes(self.file).get(range));
         buf.copy_from_slice(stored.ok_or(io::ErrorKind::UnexpectedEof)?);
+        state.count_read(&self.path, buf.len());
         Ok(())
     }
 
@@ -42,7 +43,8 @@ impl File for SimFile {
         if !self.shared.lock().cached {
             return Ok(false);
         }
-        let (state, _) = self.shared.enter(Call::Read, &self.path)?;
+        let (mut state, _) = self.shared.enter(Call::Read, &self.path)?;
+        let wanted = bufs.iter().map(|buf| buf.len()).sum();
         let mut rest = state.tree.bytes(self.file).get(index(offset)?..).unwrap_or_default();
         for buf in bufs {
             let Some((stored, after)) = rest.split_at_checked(buf.len()) else {
@@ -51,6 +53,7 @@ impl File for SimFile {
             buf.copy_from_slice(stored);
             rest = after;
         }
+        state.count_read(&self.path, wanted);
         Ok(true)
     }
 

@@ -158,6 +158,11 @@ impl SimDisk {
         state.tree.file(path.as_ref()).map(|file| state.tree.bytes(file).to_vec())
     }
 
+    /// How many bytes were read of a file, over all opens of this path.
+    pub fn read_bytes(&self, path: impl AsRef<Path>) -> u64 {
+        self.shared.lock().read_bytes.get(path.as_ref()).copied().unwrap_or(0)
+    }
+
     /// All files and their bytes; directories end with `/` and have none.
     pub fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         self.shared.lock().tree.contents()
@@ -252,6 +257,11 @@ impl Disk for SimDisk {
         }
         state.record(path, Change::Remove);
         Ok(())
+    }
+
+    fn check_writable(&self, path: &Path) -> io::Result<()> {
+        let (state, _) = self.shared.enter(Call::CheckWritable, path)?;
+        if state.tree.is_dir(path) { Ok(()) } else { Err(state.tree.missing(path)) }
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

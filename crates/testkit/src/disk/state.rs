@@ -15,6 +15,7 @@ pub(super) struct State {
     /// What is there now: `base` with `ops` applied.
     pub(super) tree: Tree,
     pub(super) ops: Vec<Op>,
+    pub(super) read_bytes: BTreeMap<PathBuf, u64>,
     pub(super) reserved_ends: BTreeMap<FileId, u64>,
     pub(super) capacity_bytes: Option<u64>,
     pub(super) cached: bool,
@@ -36,6 +37,7 @@ impl State {
             tree: base.clone(),
             base,
             ops: Vec::new(),
+            read_bytes: BTreeMap::new(),
             reserved_ends: BTreeMap::new(),
             capacity_bytes: None,
             cached: true,
@@ -53,6 +55,11 @@ impl State {
         let op = Op { path: path.to_owned(), change };
         self.tree.apply(&op);
         self.ops.push(op);
+    }
+
+    /// Counts bytes that were read.
+    pub(super) fn count_read(&mut self, path: &Path, bytes: usize) {
+        *self.read_bytes.entry(path.to_owned()).or_default() += bytes as u64;
     }
 
     pub(super) fn create(&mut self, path: &Path) -> io::Result<FileId> {

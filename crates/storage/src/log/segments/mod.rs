@@ -10,6 +10,7 @@ mod cache;
 mod format;
 mod recover;
 mod scan;
+mod settle;
 mod sidecar;
 mod space;
 mod writer;
@@ -25,6 +26,7 @@ use protocol::{Failure, Oid};
 
 pub(crate) use format::Identity;
 pub(crate) use recover::Recovered;
+pub(crate) use settle::Survey;
 
 use super::{AppendError, LogTransaction, Record, RecordLog, record_crc};
 use crate::api::Meta;
@@ -40,6 +42,9 @@ use writer::Writer;
 /// When so many bytes of the log are in no sidecar, a checkpoint is due: a start reads at most
 /// about as much.
 const CHECKPOINT_BYTES: u64 = 32 << 20;
+
+const SEGMENTS: &str = "segments";
+const TORN: &str = "torn";
 
 /// See the module.
 #[derive(Debug)]
@@ -77,13 +82,18 @@ struct Segment {
     sidecar_bytes: AtomicU64,
 }
 
+/// The file name of a segment.
+fn log_name(number: u32) -> String {
+    format!("{number:08}.log")
+}
+
 impl Files {
     fn segments_dir(&self) -> PathBuf {
-        self.dir.join("segments")
+        self.dir.join(SEGMENTS)
     }
 
     fn segment_path(&self, number: u32) -> PathBuf {
-        self.segments_dir().join(format!("{number:08}.log"))
+        self.segments_dir().join(log_name(number))
     }
 
     fn sidecar_path(&self, number: u32) -> PathBuf {
@@ -91,7 +101,7 @@ impl Files {
     }
 
     fn torn_dir(&self) -> PathBuf {
-        self.dir.join("torn")
+        self.dir.join(TORN)
     }
 }
 

@@ -58,6 +58,11 @@ impl Scanner {
         Ok(Self { input, identity, segment, offset, len })
     }
 
+    /// Where reading goes on, or failed.
+    pub(super) fn position(&self) -> u64 {
+        self.input.get_ref().offset
+    }
+
     /// What is at the current offset. After a fault, scanning is over.
     pub(super) fn next(&mut self) -> io::Result<Scanned> {
         if self.offset >= self.len {

@@ -7,8 +7,9 @@
 //!
 //! Blocks are appended when the bytes `from..to` of the segment are durable, each block where the
 //! one before it ended. Each has a checksum that also covers the storage's identity and the segment's
-//! number; a block that
-//! is not right ends the file, and the segment is read from there: the segment is the truth.
+//! number; a block that is not right ends the file, and the segment is read from there: the segment
+//! is the truth. But a block that is right and describes more than the segment has proves that a
+//! part of the segment is lost.
 
 use std::io::{self, IoSlice};
 
@@ -139,6 +140,8 @@ pub(super) struct Sidecar {
     pub(super) right_bytes: u64,
     /// Whether there was more.
     pub(super) damaged: bool,
+    /// Whether the next block is right but for the segment, which does not have what it describes.
+    pub(super) exceeds: bool,
 }
 
 impl Sidecar {
@@ -156,14 +159,16 @@ impl Sidecar {
         let mut rest = &bytes[..];
         let mut right_bytes = 0;
         let mut next = from;
+        let mut exceeds = false;
         while let Some(block) = Block::decode(&mut rest, segment, identity) {
-            if block.from != next || block.to > segment_len {
+            exceeds = block.from == next && block.to > segment_len;
+            if block.from != next || exceeds {
                 break;
             }
             next = block.to;
             right_bytes = (len - rest.len()) as u64;
             blocks.push(block);
         }
-        Ok(Self { blocks, right_bytes, damaged: right_bytes != len as u64 })
+        Ok(Self { blocks, right_bytes, damaged: right_bytes != len as u64, exceeds })
     }
 }
