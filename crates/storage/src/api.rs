@@ -33,8 +33,8 @@ pub trait Storage: Send + Sync {
     /// The tid of the current revision; fails for what is unknown or deleted.
     fn current_tid(&self, oid: Oid) -> Result<Tid, Failure>;
 
-    /// Up to `count` oids, at least one, ascending, never given out before. `None`: they come as
-    /// [`crate::Completion::Oids`].
+    /// Up to `count` oids, at least one, ascending, below 2^63, never given out before. `None`: they,
+    /// or why there are none, come as [`crate::Completion::Oids`].
     fn new_oids(&self, count: u32, reply: ReplyTo) -> Option<Vec<Oid>>;
 
     /// Starts a transaction. It holds nothing until it votes.
@@ -64,7 +64,8 @@ pub trait Storage: Send + Sync {
 /// A transaction between begin and finish or abort. Dropping it aborts it, unless its finish was
 /// asked.
 pub trait Transaction: Send {
-    /// Writes a revision of `oid` on top of revision `serial`; a later store replaces it.
+    /// Writes a revision of `oid`, which is below 2^63, on top of revision `serial`; a later store
+    /// replaces it.
     fn store(&mut self, oid: Oid, serial: Tid, data: Bytes) -> Result<(), Failure>;
 
     /// Deletes `oid`, whose current revision must be `serial`.

@@ -19,26 +19,35 @@ const BLOCK: u64 = 1 << 16;
 /// Object 0 is the root of a ZODB, which every client knows without asking.
 const FIRST: u64 = 1;
 
-/// See the module. All oids below `bound` may be handed out; the file says so.
+/// All oids are below this. ZODB itself never makes others; a client that stored the highest one
+/// would leave none to be handed out.
+pub(crate) const LIMIT: u64 = 1 << 63;
+
+/// See the module. All oids below `bound`, which is at most [`LIMIT`], may be handed out; the file
+/// says so.
 #[derive(Debug)]
 pub(crate) struct Oids {
     state: Mutex<State>,
     file: Option<BoundFile>,
+    /// Held while the file is written.
+    writing: Mutex<()>,
 }
 
 #[derive(Debug)]
 struct State {
     next: u64,
     bound: u64,
+    /// Somebody runs [`Oids::extend`], or will.
     extending: bool,
     waiting: Vec<(u32, ReplyTo)>,
+    closed: bool,
 }
 
 /// What came of asking.
 #[derive(Debug)]
 pub(crate) enum Taken {
     Now(Vec<Oid>),
-    /// The caller's [`ReplyTo`] is queued.
+    /// The answer comes, or came, by the caller's [`ReplyTo`].
     Later,
 }
 
@@ -52,25 +61,26 @@ pub(crate) struct BoundFile {
 impl Oids {
     /// Nothing survives the process.
     pub(crate) fn in_memory() -> Self {
-        Self::new(FIRST, u64::MAX, None)
+        Self::new(FIRST, LIMIT, None)
     }
 
     /// `stored`: the largest oid in the log.
     pub(crate) fn open(stored: Option<Oid>, file: BoundFile) -> Result<Self, OpenError> {
         let bound = file.read()?;
         let next = stored.map_or(FIRST, |oid| oid.0.saturating_add(1)).max(bound);
-        Ok(Self::new(next, bound, Some(file)))
+        Ok(Self::new(next.min(LIMIT), bound.min(LIMIT), Some(file)))
     }
 
     fn new(next: u64, bound: u64, file: Option<BoundFile>) -> Self {
-        let state = State { next, bound, extending: false, waiting: Vec::new() };
-        Self { state: Mutex::new(state), file }
+        let waiting = Vec::new();
+        let state = State { next, bound, extending: false, waiting, closed: false };
+        Self { state: Mutex::new(state), file, writing: Mutex::default() }
     }
 
-    /// Never hands out `oid` or smaller ones: somebody stores it.
+    /// Never hands out `oid`, which is below [`LIMIT`], or smaller ones: somebody stores it.
     pub(crate) fn raise_above(&self, oid: Oid) {
         let mut state = self.lock();
-        state.next = state.next.max(oid.0.saturating_add(1));
+        state.next = state.next.max(oid.0.saturating_add(1)).min(LIMIT);
     }
 
     /// Takes `count` oids; the second result says that [`Self::extend`] should be run soon.
@@ -78,43 +88,59 @@ impl Oids {
         let count = count.clamp(1, MAX_COUNT);
         let mut state = self.lock();
         let taken = match state.take(count) {
-            Some(oids) => Taken::Now(oids),
+            Some(Ok(oids)) => Taken::Now(oids),
+            Some(Err(failure)) => {
+                reply.send(Completion::Oids(Err(failure)));
+                Taken::Later
+            }
             None => {
                 state.waiting.push((count, reply));
                 Taken::Later
             }
         };
-        let low = state.bound.saturating_sub(state.next) < BLOCK / 2 && state.bound < u64::MAX;
-        let extend = low && !state.extending;
+        let low = state.bound.saturating_sub(state.next) < BLOCK / 2 && state.bound < LIMIT;
+        let extend = low && !state.extending && !state.closed;
         state.extending |= extend;
         (taken, extend)
     }
 
     /// Makes more oids available, durably; blocks.
     pub(crate) fn extend(&self) {
-        let bound = {
-            let state = self.lock();
-            state.next.max(state.bound).saturating_add(BLOCK)
-        };
-        let written = self.file.as_ref().map_or(Ok(()), |file| file.write(bound));
-        let mut state = self.lock();
-        state.extending = false;
-        match &written {
-            Ok(()) => state.bound = bound,
-            Err(error) => tracing::error!("cannot reserve oids: {error}"),
-        }
-        for (count, reply) in std::mem::take(&mut state.waiting) {
-            let oids = match &written {
-                Ok(()) => state.take(count).ok_or_else(|| "all oids are used up".to_owned()),
-                Err(error) => Err(format!("cannot reserve oids: {error}")),
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let bound = {
+                let state = self.lock();
+                state.next.max(state.bound).saturating_add(BLOCK).min(LIMIT)
             };
-            reply.send(Completion::Oids(oids.map_err(Failure::Storage)));
+            let written = self.file.as_ref().map_or(Ok(()), |file| file.write(bound));
+            let mut state = self.lock();
+            match written {
+                Ok(()) => state.bound = bound,
+                Err(error) => {
+                    tracing::error!("cannot reserve oids: {error}");
+                    state.extending = false;
+                    let what = format!("cannot reserve oids: {error}");
+                    state.fail_waiting(&Failure::Storage(what));
+                    return;
+                }
+            }
+            // Somebody may have stored an oid above the bound meanwhile.
+            if state.serve_waiting() {
+                state.extending = false;
+                return;
+            }
         }
     }
 
-    /// Forgets what was reserved and not handed out.
+    /// Forgets what was reserved and not handed out; from now on nothing is.
     pub(crate) fn close(&self) {
-        let next = self.lock().next;
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = {
+            let mut state = self.lock();
+            state.closed = true;
+            state.fail_waiting(&closed());
+            state.next
+        };
         if let Some(Err(error)) = self.file.as_ref().map(|file| file.write(next)) {
             tracing::warn!("cannot write the next oid: {error}; some oids stay unused");
         }
@@ -126,15 +152,43 @@ impl Oids {
 }
 
 impl State {
-    fn take(&mut self, count: u32) -> Option<Vec<Oid>> {
-        let end = self.next.checked_add(u64::from(count))?;
+    /// At most `count` oids, or why there are none; `None`: they must be reserved first.
+    fn take(&mut self, count: u32) -> Option<Result<Vec<Oid>, Failure>> {
+        if self.closed {
+            return Some(Err(closed()));
+        }
+        if self.next >= LIMIT {
+            return Some(Err(Failure::Storage("all oids are used up".to_owned())));
+        }
+        let end = self.next.saturating_add(u64::from(count)).min(LIMIT);
         if end > self.bound {
             return None;
         }
         let oids = (self.next..end).map(Oid).collect();
         self.next = end;
-        Some(oids)
+        Some(Ok(oids))
     }
+
+    /// Answers those who wait, as long as what is reserved suffices; whether that is for all.
+    fn serve_waiting(&mut self) -> bool {
+        for (count, reply) in std::mem::take(&mut self.waiting) {
+            match self.take(count) {
+                Some(answer) => reply.send(Completion::Oids(answer)),
+                None => self.waiting.push((count, reply)),
+            }
+        }
+        self.waiting.is_empty()
+    }
+
+    fn fail_waiting(&mut self, failure: &Failure) {
+        for (_, reply) in self.waiting.drain(..) {
+            reply.send(Completion::Oids(Err(failure.clone())));
+        }
+    }
+}
+
+fn closed() -> Failure {
+    Failure::Storage("the storage is closed".to_owned())
 }
 
 impl BoundFile {

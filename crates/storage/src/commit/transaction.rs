@@ -13,6 +13,7 @@ use crate::index::Place;
 use crate::locks::Owner;
 use crate::log::{Payload, Record, record_crc};
 use crate::mailbox::ReplyTo;
+use crate::oids;
 
 /// What is shared between the client's handle, the locks and the committer.
 #[derive(Debug)]
@@ -116,6 +117,10 @@ impl Handle {
         let mut state = self.open()?;
         if data.as_ref().is_some_and(|data| data.len() >= Place::NO_DATA as usize) {
             return Err(Failure::Storage(format!("the data of object {oid} exceed 4 GiB")));
+        }
+        if oid.0 >= oids::LIMIT {
+            let what = format!("object {oid}: an oid must be below {}", Oid(oids::LIMIT));
+            return Err(Failure::Storage(what));
         }
         let crc = record_crc(oid, data.as_deref());
         let payload = match data {

@@ -115,6 +115,7 @@ macro_rules! conformance {
             refusals::a_read_only_server_refuses_writers,
             refusals::a_read_only_connection_cannot_write,
             refusals::an_unknown_storage_is_refused,
+            refusals::an_oid_that_is_too_high_fails_the_vote,
             large::a_large_record_comes_back,
             large::a_transaction_of_many_objects_is_one,
             large::a_transaction_beyond_the_memory_limit_comes_back,

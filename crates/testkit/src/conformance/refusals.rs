@@ -55,3 +55,18 @@ pub fn an_unknown_storage_is_refused(setup: &Setup) {
     assert!(matches!(peer.register("1", false), Reply::Tid(_)));
     peer.commit(&[(Oid(1), Tid::ZERO, b"one")]);
 }
+
+/// The store is one-way, so the vote says it; and oids are handed out as before.
+pub fn an_oid_that_is_too_high_fails_the_vote(setup: &Setup) {
+    let bench = Bench::start(setup);
+    let mut peer = bench.peer();
+    let transaction = peer.begin();
+    peer.store(transaction, Oid(u64::MAX), Tid::ZERO, b"never");
+    let Reply::Failed(Failure::Storage(why)) = peer.vote(transaction) else {
+        panic!("the vote must fail")
+    };
+    assert!(why.contains(&Oid(u64::MAX).to_string()), "{why}");
+    peer.abort(transaction);
+    assert!(peer.new_oids(1).iter().all(|oid| oid.0 < 1000));
+    peer.commit(&[(Oid(1), Tid::ZERO, b"one")]);
+}
