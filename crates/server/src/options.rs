@@ -32,7 +32,8 @@ pub struct Options {
     pub listen: Vec<Endpoint>,
 
     /// Serve this storage under this name (repeatable). file:DIR keeps the data in a directory,
-    /// which is created; memory: forgets them at exit. Either may be followed by ?blobs=DIR
+    /// which is created; memory: forgets them at exit. Either may be followed by ?blobs=DIR, which is
+    /// accepted and not used: this version serves no blobs
     #[arg(
         long,
         value_name = "NAME=URL",
@@ -46,8 +47,14 @@ pub struct Options {
     pub read_only: bool,
 
     /// How many of the last transactions a returning client can catch up with
-    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Commits")]
-    pub invalidation_queue_size: usize,
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        value_parser = value_parser!(u32).range(0..=1_000_000),
+        help_heading = "Commits"
+    )]
+    pub invalidation_queue_size: u32,
 
     /// What a vote locks: the objects it names, or everything as ZEO does
     #[arg(long, value_name = "WHAT", default_value = "oid", help_heading = "Commits")]
@@ -149,7 +156,7 @@ impl Options {
                 Locks::Oid => CommitLocks::Oid,
                 Locks::Global => CommitLocks::Global,
             },
-            invalidation_queue_size: self.invalidation_queue_size,
+            invalidation_queue_size: self.invalidation_queue_size as usize,
             cache_bytes: self.cache,
             ..storage::Options::default()
         }

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::listen::{self, Bound, Listener};
 use crate::options::Options;
 use crate::shared::{Phase, Server};
-use crate::storages;
+use crate::storages::{self, Named};
 
 /// What makes one server binary different from another.
 pub trait Runtime {
@@ -136,10 +136,13 @@ fn start(options: &Options) -> anyhow::Result<Started> {
     let bound = listen::bind_all(&options.listen)?;
     let impatient = Arc::new(AtomicBool::new(false));
     let signals = handle_signals(&impatient).context("cannot handle signals")?;
-    let storages = storages::open(options)?;
     raise_descriptor_limit();
+    let storages = storages::open(options)?;
     for (name, hosted) in &storages {
         info!(name, storage = hosted.storage.name(), "opened");
+    }
+    for Named { name, .. } in options.storage.iter().filter(|one| one.location.blobs.is_some()) {
+        warn!(name, "blobs are not served by this version: uploads are refused");
     }
     let host = Host { storages, read_only: options.read_only, started: clock::now() };
     let connections_max = options.max_connections.unwrap_or(u32::MAX) as usize;
@@ -165,8 +168,8 @@ fn handle_signals(impatient: &Arc<AtomicBool>) -> io::Result<Signals> {
     Signals::new([SIGTERM, SIGINT])
 }
 
-/// Each connection is a descriptor, and the usual soft limit of 1024 is for programs that use
-/// `select`.
+/// Each connection and each segment file of a storage is a descriptor, and the usual soft limit of
+/// 1024 is for programs that use `select`.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {

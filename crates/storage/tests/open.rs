@@ -11,7 +11,7 @@ use std::path::Path;
 
 use protocol::{Oid, Tid};
 use storage::disk::{Disk, Open};
-use storage::{OpenError, Prepared};
+use storage::{OpenError, Options, Prepared};
 use testkit::{Call, Clock, Fault, Inbox, SimDisk, compare};
 
 use support::{copy, location, open, remove_indexes, resize, segments, small, written};
@@ -344,6 +344,24 @@ fn a_storage_tells_its_size() {
             drop(storage);
             storage = open(&disk, small()).unwrap();
             assert_eq!(storage.extent(), extent);
+        }
+    }
+}
+
+#[test]
+fn any_number_of_transactions_may_be_remembered() {
+    let (disk, model) = written();
+    let all = model.tids().count();
+    // With all indexes, and without.
+    for clean in [true, false] {
+        for count in [0, 1, all - 1, all, usize::MAX] {
+            let options = Options { invalidation_queue_size: count, ..small() };
+            let disk = copy(&disk);
+            if clean {
+                open(&disk, small()).unwrap().close();
+            }
+            let storage = open(&copy(&disk), options).unwrap();
+            compare::same_invalidations(&*storage, &model, count).unwrap();
         }
     }
 }

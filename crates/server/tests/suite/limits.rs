@@ -1,10 +1,15 @@
 //! Clients that take more than they may.
 
+use std::sync::Arc;
+
 use protocol::{Oid, Reply, Request, Tid};
-use testkit::server::read_frame;
+use storage::SystemClock;
+use storage::disk::{Disk, RealDisk};
+use testkit::Inbox;
+use testkit::server::{ServerProcess, read_frame};
 
 use super::zeo::Client;
-use super::{ANYWHERE, IN_MEMORY, serve};
+use super::{ANYWHERE, IN_MEMORY, PROGRAM, owned, serve};
 
 #[test]
 fn a_client_that_does_not_read_is_disconnected_and_nobody_waits_for_it() {
@@ -56,3 +61,29 @@ fn too_many_connections_are_closed_at_once() {
     let refused = log.iter().filter(|line| line.contains("too many connections"));
     assert_eq!(refused.count(), 1, "{log:?}");
 }
+
+#[test]
+fn a_storage_may_have_more_segments_than_the_usual_number_of_open_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let location = format!("file:{}", directory.path().join("data").display()).parse().unwrap();
+    // Each transaction starts a segment.
+    let options = storage::Options { segment_bytes: 1, ..storage::Options::default() };
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let storage = storage::open(&location, options, &disk, Arc::new(SystemClock)).unwrap();
+    let inbox = Inbox::new();
+    for oid in 0..FILES {
+        inbox.commit(&*storage, &[(Oid(oid), Tid::ZERO, b"data")]).unwrap();
+    }
+    storage.close();
+    drop(storage);
+    let limited = format!("ulimit -S -n {FILES}; exec \"$0\" \"$@\"");
+    let arguments = ["-c", &limited, PROGRAM, ANYWHERE, "--storage=1=file:data"];
+    let server = ServerProcess::start("sh", &owned(&arguments), directory.path());
+    let mut client = Client::register(server.connect(0), "1");
+    let load = Request::LoadBefore { oid: Oid(FILES - 1), before: Tid::MAX };
+    assert!(matches!(client.ask(&load), Reply::Loaded(Some(_))));
+    server.stop();
+}
+
+/// Enough for all other files of a server.
+const FILES: u64 = 48;

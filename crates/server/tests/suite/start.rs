@@ -60,6 +60,8 @@ fn a_wrong_command_line_is_one_line() {
         (&["--storage=nothing"], "NAME=URL"),
         (&["--sync=sometimes"], "[possible values: commit, none]"),
         (&["--threads=0"], "'--threads <N>'"),
+        (&["--invalidation-queue-size=1000001"], "is not in 0..=1000000"),
+        (&["--invalidation-queue-size=18446744073709551615"], "number too large"),
         (&["--max-message=1T"], "not a number of bytes"),
         (&["--storage=1=memory:", "--storage=1=file:x"], "two storages have the name '1'"),
         (&["--storage=1=file:x", "--storage=2=file:./x"], "are both in"),
@@ -191,4 +193,12 @@ fn the_socket_of_a_killed_server_is_replaced_and_a_live_one_is_not() {
 
     let _other = UnixListener::bind(directory.path().join("socket")).unwrap();
     refusal(directory.path(), &[&unix, IN_MEMORY]);
+}
+
+#[test]
+fn that_blobs_are_not_served_is_told() {
+    let (server, _directory) = serve(&[ANYWHERE, "--storage=pictures=memory:?blobs=there"]);
+    let line = server.wait_for_log("blobs are not served");
+    assert!(line.contains("WARN") && line.contains("pictures"), "{line}");
+    server.stop();
 }
