@@ -9,9 +9,9 @@ mod support;
 use std::io::IoSlice;
 use std::path::Path;
 
-use protocol::{Failure, Tid};
+use protocol::{Failure, Oid, Tid};
 use storage::disk::{Disk, Open};
-use storage::{OpenError, Which};
+use storage::{OpenError, Options, Sync, Which};
 use testkit::{Change, Draft, Inbox, Model, SimDisk, Write, compare};
 
 use support::{copy, open, remove_indexes, resize, segments, small, written};
@@ -169,4 +169,28 @@ fn a_torn_end_is_cut_kept_and_reported() {
         };
         assert_eq!(lines.iter().filter(told).count(), 1, "{lines:?}");
     }
+}
+
+#[test]
+fn without_syncs_damage_before_a_checkpoint_is_refused() {
+    let disk = SimDisk::new();
+    let options = Options { sync: Sync::None, reader_threads: 1, ..Options::default() };
+    let storage = open(&disk, options).unwrap();
+    let inbox = Inbox::new();
+    let commit = |oid, data: &[u8]| inbox.commit(&*storage, &[(Oid(oid), Tid::ZERO, data)]);
+    for number in 1..=8 {
+        commit(number, &vec![1; 4 << 20]).unwrap();
+    }
+    // When this is answered, the one thread that makes checkpoints has been asked to, and a load
+    // waits for it.
+    commit(9, b"after 32 MiB").unwrap();
+    disk.set_cached(false);
+    inbox.load(&*storage, Oid(9), Which::Before(Tid::MAX)).unwrap();
+    assert_eq!(disk.files("/data", ".idx").len(), 1);
+    commit(10, b"after the checkpoint").unwrap();
+    let killed = copy(&disk);
+    remove_indexes(&killed);
+    let path = killed.files("/data/segments", ".log").remove(0);
+    killed.corrupt(&path, 1 << 20);
+    refused(&killed, &path, 1 << 20);
 }

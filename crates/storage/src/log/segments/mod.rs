@@ -18,7 +18,7 @@ mod writer;
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -80,6 +80,9 @@ struct Segment {
     file: Arc<dyn File>,
     /// Length of the part of its sidecar that is right.
     sidecar_bytes: AtomicU64,
+    /// Whether a block could not be written to its sidecar: later ones do not fit behind the gap,
+    /// and after a failed sync a later one proves nothing.
+    sidecar_ended: AtomicBool,
 }
 
 /// The file name of a segment.
@@ -164,6 +167,11 @@ impl SegmentLog {
         if self.sync == Sync::None {
             // A sidecar must not say more than a power cut leaves of its segment.
             segment.file.sync()?;
+            // Nothing that is done under the writer's lock waits for a checkpoint.
+            let mut writer = self.writer();
+            if writer.segment.number == segment.number {
+                writer.durable = writer.durable.max(block.to);
+            }
         }
         let path = self.files.sidecar_path(segment.number);
         let offset = segment.sidecar_bytes.load(Ordering::Relaxed);
@@ -237,8 +245,11 @@ impl RecordLog for SegmentLog {
             let Some((segment, block)) = self.due().pop_front() else {
                 return;
             };
+            if segment.sidecar_ended.load(Ordering::Relaxed) {
+                continue;
+            }
             if let Err(error) = self.write_sidecar(&segment, &block) {
-                // Later blocks do not fit behind the gap, which readers notice.
+                segment.sidecar_ended.store(true, Ordering::Relaxed);
                 let path = self.files.sidecar_path(segment.number);
                 tracing::warn!(
                     "cannot write {}: {error}; the next start takes longer",

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use protocol::{Oid, Tid};
 
@@ -105,6 +105,7 @@ impl Recovery<'_> {
             path: path.clone(),
             file: Arc::clone(&file),
             sidecar_bytes: AtomicU64::new(sidecar.as_ref().map_or(0, |found| found.right_bytes)),
+            sidecar_ended: AtomicBool::new(false),
         });
         let mut covered = start;
         for block in sidecar.into_iter().flat_map(|sidecar| sidecar.blocks) {

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use protocol::Tid;
 
@@ -225,7 +225,8 @@ impl Files {
         file.write_all_at(&[IoSlice::new(&header)], 0)?;
         file.sync()?;
         self.disk.sync_dir(&self.segments_dir())?;
-        Ok(Segment { number, path, file, sidecar_bytes: AtomicU64::new(0) })
+        let (sidecar_bytes, sidecar_ended) = (AtomicU64::new(0), AtomicBool::new(false));
+        Ok(Segment { number, path, file, sidecar_bytes, sidecar_ended })
     }
 }
 
