@@ -1,7 +1,7 @@
 //! Which storages a server offers: parsing `NAME=URL`, and opening all of them or none.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -64,11 +64,20 @@ pub(crate) fn check(options: &Options) -> anyhow::Result<()> {
     }
     let mut seen = BTreeMap::new();
     for (named, directory) in options.directories() {
+        let directory = real(&directory);
         if let Some(other) = seen.insert(directory.clone(), &named.name) {
             bail!("storages '{other}' and '{}' are both in {}", named.name, directory.display());
         }
     }
     Ok(())
+}
+
+/// Without symbolic links, as far as the path exists.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => real(parent).join(name),
+        _ => path.to_owned(),
+    })
 }
 
 /// Opens all storages. If one fails, those opened before are closed again.

@@ -121,6 +121,9 @@ fn a_storage_that_lost_a_file_is_left_alone() {
         changed(&good, |disk| disk.corrupt("/data/format", 40)),
         changed(&good, |disk| put(disk, "/data/segments/00000001.log", b"")),
         changed(&good, |disk| {
+            // Nor is a torn end cut.
+            let last = segments(disk).pop().unwrap();
+            resize(disk, &last, disk.read(&last).unwrap().len() - 1);
             put(disk, "/data/next-oid", b"many");
             remove(disk, "/data/lock");
         }),

@@ -74,6 +74,19 @@ fn a_wrong_command_line_is_one_line() {
 }
 
 #[test]
+fn two_storages_in_one_directory_are_refused_by_whatever_names() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("real")).unwrap();
+    std::os::unix::fs::symlink("real", directory.path().join("link")).unwrap();
+    for other in ["./real/data", "link/data", "link/../real/data"] {
+        let other = format!("--storage=2=file:{other}");
+        let line = refusal(directory.path(), &[ANYWHERE, "--storage=1=file:real/data", &other]);
+        assert!(line.contains("are both in") && line.contains("real/data"), "{line}");
+    }
+    assert_eq!(names(&directory.path().join("real")), [""; 0]);
+}
+
+#[test]
 fn help_and_version_are_no_errors() {
     let directory = tempfile::tempdir().unwrap();
     for (argument, text) in [("--help", "Usage: "), ("--version", env!("CARGO_PKG_VERSION"))] {
