@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use protocol::{Failure, Tid, TransactionFault};
+use protocol::{Failure, Tid};
 
+use crate::commit::tids::tid_after;
 use crate::commit::transaction::Pending;
 use crate::core::Core;
 use crate::index::{Place, Revision};
@@ -90,10 +91,9 @@ impl CommitQueue {
 
 /// The committer's thread.
 pub(crate) fn run(core: &Arc<Core>) {
-    let mut last_tid = core.publisher.last_tid();
     let mut places = Vec::new();
     while let Some(batch) = core.queue.take_batch() {
-        let batch = with_tids(core, batch, &mut last_tid);
+        let batch = with_tids(core, batch);
         commit(core, batch, &mut places);
         if core.log.wants_checkpoint() {
             let core_of_job = Arc::clone(core);
@@ -102,21 +102,23 @@ pub(crate) fn run(core: &Arc<Core>) {
     }
 }
 
-/// Gives each transaction its tid: the time, or the tid it brought, and always above the last.
-fn with_tids(core: &Arc<Core>, batch: Vec<Finish>, last_tid: &mut Tid) -> Vec<Committing> {
+/// Gives each transaction its tid. It counts from the last one that was published: a batch that
+/// failed has used up none, so that a copied transaction can be tried again.
+fn with_tids(core: &Arc<Core>, batch: Vec<Finish>) -> Vec<Committing> {
     let now = Tid::from_unix(core.clock.now());
+    let mut last_tid = core.publisher.last_tid();
     let mut committing = Vec::with_capacity(batch.len());
     for finish in batch {
-        let tid = finish.pending.meta.tid.unwrap_or_else(|| now.max(last_tid.next()));
-        if tid <= *last_tid {
-            // Its vote made sure of that, and its lock keeps others out.
-            debug_assert!(false, "a copied transaction finishes alone");
-            core.log.forget(finish.promised_bytes);
-            fail(core, finish, TransactionFault::OldTid.into());
-            continue;
+        match tid_after(last_tid, finish.pending.meta.tid, now) {
+            Ok(tid) => {
+                last_tid = tid;
+                committing.push(Committing { tid, finish });
+            }
+            Err(failure) => {
+                core.log.forget(finish.promised_bytes);
+                fail(core, &finish, failure);
+            }
         }
-        *last_tid = tid;
-        committing.push(Committing { tid, finish });
     }
     committing
 }
@@ -148,8 +150,8 @@ fn commit(core: &Arc<Core>, batch: Vec<Committing>, places: &mut Vec<Place>) {
             owners.into_iter().for_each(|owner| core.release(owner));
         }
         Err(failure) => {
-            for committing in batch {
-                fail(core, committing.finish, failure.clone());
+            for committing in &batch {
+                fail(core, &committing.finish, failure.clone());
             }
         }
     }
@@ -165,7 +167,8 @@ fn publish(core: &Arc<Core>, batch: Vec<Committing>, places: &[Place]) {
     });
 }
 
-fn fail(core: &Arc<Core>, finish: Finish, failure: Failure) {
-    finish.reply.send(Completion::Finished(Err(failure)));
+/// The answer comes last, so that whoever has it and tries again does not meet its old locks.
+fn fail(core: &Arc<Core>, finish: &Finish, failure: Failure) {
     core.release(finish.pending.owner);
+    finish.reply.send(Completion::Finished(Err(failure)));
 }

@@ -6,5 +6,6 @@
 pub(crate) mod committer;
 pub(crate) mod publish;
 pub(crate) mod spill;
+mod tids;
 pub(crate) mod transaction;
 pub(crate) mod vote;

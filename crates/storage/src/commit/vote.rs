@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use protocol::{Conflict, Failure, Oid, Tid, TransactionFault};
+use protocol::{Conflict, Failure, Oid, Tid};
 
 use crate::api::Meta;
+use crate::commit::tids::tid_after;
 use crate::commit::transaction::{Check, Pending, Stage, State, Write};
 use crate::core::Core;
 use crate::locks::{Key, Mode, Owner, Want};
@@ -112,9 +113,8 @@ impl Core {
     /// All conflicts of the transaction with what is current, under its locks.
     fn check(&self, meta: &Meta, state: &State) -> Result<Vec<Conflict>, Failure> {
         self.refusal()?;
-        if meta.tid.is_some_and(|tid| tid <= self.publisher.last_tid()) {
-            return Err(TransactionFault::OldTid.into());
-        }
+        // The time does not matter yet, only whether there will be a tid.
+        tid_after(self.publisher.last_tid(), meta.tid, Tid::ZERO)?;
         for &(oid, given) in &state.checks {
             let committed = self.current_tid(oid)?;
             if committed != given {

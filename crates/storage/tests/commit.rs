@@ -1,0 +1,92 @@
+//! The commit path with times, failures and interruptions that the other tests do not choose.
+
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use protocol::{Failure, Oid, Tid};
+use storage::{Meta, Storage, Transaction, Vote, Which};
+use testkit::{Call, Fault, Inbox, SimDisk};
+
+use support::small;
+
+/// A copied transaction that writes one object.
+fn copied(storage: &dyn Storage, tid: Tid, oid: Oid) -> Box<dyn Transaction> {
+    let mut transaction = storage.begin(Meta { tid: Some(tid), ..support::meta() });
+    transaction.restore(oid, Some("copied".into())).unwrap();
+    transaction
+}
+
+#[test]
+fn a_tid_that_no_reader_could_see_is_refused_at_the_vote() {
+    let disk = SimDisk::new();
+    let storage = support::open(&disk, small()).unwrap();
+    let inbox = Inbox::new();
+    for tid in [Tid::MAX, Tid(Tid::MAX.0 + 1), Tid(u64::MAX)] {
+        let voted = inbox.vote(&mut *copied(&*storage, tid, Oid(1)));
+        let Err(Failure::Arguments(text)) = voted else { panic!("{voted:?}") };
+        assert!(text.contains(&tid.to_string()), "{text}");
+    }
+    // Nothing of that is left in the way of others.
+    let tid = inbox.commit(&*storage, &[(Oid(1), Tid::ZERO, b"mine")]).unwrap();
+    let loaded = inbox.load(&*storage, Oid(1), Which::Before(Tid::MAX)).unwrap().unwrap();
+    assert_eq!((loaded.tid, &loaded.data[..]), (tid, &b"mine"[..]));
+}
+
+#[test]
+fn when_no_tid_is_left_the_vote_says_so_and_reads_go_on() {
+    let disk = SimDisk::new();
+    let storage = support::open(&disk, small()).unwrap();
+    let inbox = Inbox::new();
+    let highest = Tid(Tid::MAX.0 - 1);
+    let mut last = copied(&*storage, highest, Oid(1));
+    assert_eq!(inbox.vote(&mut *last), Ok(Vote::Promised));
+    assert_eq!(inbox.finish(&mut *last), Ok(highest));
+    let loaded = inbox.load(&*storage, Oid(1), Which::Before(Tid::MAX)).unwrap().unwrap();
+    assert_eq!(loaded.tid, highest);
+    let mut late = storage.begin(support::meta());
+    late.store(Oid(2), Tid::ZERO, "late".into()).unwrap();
+    let voted = inbox.vote(&mut *late);
+    let Err(Failure::Storage(text)) = voted else { panic!("{voted:?}") };
+    assert!(text.contains("no tid is left"), "{text}");
+}
+
+#[test]
+fn promises_that_outlive_the_tids_fail_clearly() {
+    let disk = SimDisk::new();
+    let storage = support::open(&disk, small()).unwrap();
+    let inbox = Inbox::new();
+    let mut copy = copied(&*storage, Tid(Tid::MAX.0 - 2), Oid(0));
+    assert_eq!(inbox.vote(&mut *copy), Ok(Vote::Promised));
+    inbox.finish(&mut *copy).unwrap();
+    // There is one tid for two that are promised.
+    let mut voted = [Oid(1), Oid(2)].map(|oid| {
+        let mut transaction = storage.begin(support::meta());
+        transaction.store(oid, Tid::ZERO, "promised".into()).unwrap();
+        assert_eq!(inbox.vote(&mut *transaction), Ok(Vote::Promised));
+        transaction
+    });
+    assert_eq!(inbox.finish(&mut *voted[0]), Ok(Tid(Tid::MAX.0 - 1)));
+    let finished = inbox.finish(&mut *voted[1]);
+    let Err(Failure::Storage(text)) = finished else { panic!("{finished:?}") };
+    assert!(text.contains("no tid is left"), "{text}");
+    assert_eq!(storage.lock_state(), storage::LockState::default());
+}
+
+#[test]
+fn a_copy_whose_write_failed_is_tried_again_with_its_tid() {
+    let disk = SimDisk::new();
+    let storage = support::open(&disk, small()).unwrap();
+    let inbox = Inbox::new();
+    let tid = Tid(1 << 58);
+    disk.inject(Fault::full(Call::Write).on(".log"));
+    for attempt in 0..2 {
+        let mut copy = copied(&*storage, tid, Oid(1));
+        assert_eq!(inbox.vote(&mut *copy), Ok(Vote::Promised));
+        let finished = inbox.finish(&mut *copy);
+        match attempt {
+            0 => assert!(matches!(finished, Err(Failure::Storage(_))), "{finished:?}"),
+            _ => assert_eq!(finished, Ok(tid)),
+        }
+    }
+}
