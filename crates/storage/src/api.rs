@@ -79,7 +79,8 @@ pub trait Transaction: Send {
 
     /// Takes the locks and checks the serials: [`crate::Completion::Voted`]. After conflicts
     /// nothing is locked, and the transaction may be changed and vote again; after a failure it
-    /// can only be aborted.
+    /// can only be aborted. Conflicts with more than 64 MiB of data in all are
+    /// [`Failure::Conflict`] of the first one.
     fn vote(&mut self, reply: ReplyTo) -> Result<(), Failure>;
 
     /// Commits: [`crate::Completion::Finished`].

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use protocol::{Failure, Loaded, Oid, Tid};
 
@@ -19,6 +18,7 @@ use crate::mailbox::{Completion, Mailbox, ReplyTo};
 use crate::oids::{Oids, Taken};
 use crate::open::{Clock, OpenError, Options};
 use crate::pool::Pool;
+use crate::sync::thread::{self, JoinHandle};
 
 /// The shared commit path, index and oids over a log.
 pub(crate) struct Core {

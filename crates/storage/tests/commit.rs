@@ -4,8 +4,9 @@
 
 mod support;
 
-use protocol::{Failure, Oid, Tid};
-use storage::{Meta, Storage, Transaction, Vote, Which};
+use bytes::Bytes;
+use protocol::{Conflict, Failure, Oid, Tid, TransactionFault};
+use storage::{Completion, LockState, Meta, Storage, Transaction, Vote, Which};
 use testkit::{Call, Fault, Inbox, SimDisk};
 
 use support::small;
@@ -70,7 +71,7 @@ fn promises_that_outlive_the_tids_fail_clearly() {
     let finished = inbox.finish(&mut *voted[1]);
     let Err(Failure::Storage(text)) = finished else { panic!("{finished:?}") };
     assert!(text.contains("no tid is left"), "{text}");
-    assert_eq!(storage.lock_state(), storage::LockState::default());
+    assert_eq!(storage.lock_state(), LockState::default());
 }
 
 #[test]
@@ -89,4 +90,50 @@ fn a_copy_whose_write_failed_is_tried_again_with_its_tid() {
             _ => assert_eq!(finished, Ok(tid)),
         }
     }
+}
+
+/// A transaction that stores `data` on a revision of `Oid(1)` that is not current any more, and
+/// the conflict that it meets.
+fn stale(storage: &dyn Storage, inbox: &Inbox, data: Bytes) -> (Box<dyn Transaction>, Conflict) {
+    let given = inbox.commit(storage, &[(Oid(1), Tid::ZERO, b"first")]).unwrap();
+    let committed = inbox.commit(storage, &[(Oid(1), given, b"second")]).unwrap();
+    let mut transaction = storage.begin(support::meta());
+    transaction.store(Oid(1), given, data.clone()).unwrap();
+    (transaction, Conflict { oid: Oid(1), committed, given, data })
+}
+
+#[test]
+fn conflicts_that_were_spilled_are_read_while_nobody_waits() {
+    let disk = SimDisk::new();
+    let storage = support::open(&disk, small()).unwrap();
+    let inbox = Inbox::new();
+    let (mut transaction, conflict) = stale(&*storage, &inbox, vec![7; 5000].into());
+    let held = disk.hold(Call::Read);
+    let reply = inbox.reply_to();
+    let ticket = reply.ticket;
+    transaction.vote(reply).unwrap();
+    held.wait_for(1);
+    // Its locks are free already, and the committer is not what reads.
+    inbox.commit(&*storage, &[(Oid(1), conflict.committed, b"third")]).unwrap();
+    assert!(inbox.try_answer(ticket).is_none());
+    let again = transaction.vote(inbox.reply_to());
+    assert_eq!(again, Err(Failure::Transaction(TransactionFault::VoteWaits)));
+    drop(held);
+    let Completion::Voted(voted) = inbox.answer(ticket) else { panic!("a vote was asked") };
+    assert_eq!(voted, Ok(Vote::Conflicts(vec![conflict])));
+    assert_eq!(storage.lock_state(), LockState::default());
+}
+
+#[test]
+fn conflicts_too_large_to_be_told_fail_the_vote() {
+    let disk = SimDisk::new();
+    let storage = support::open(&disk, small()).unwrap();
+    let inbox = Inbox::new();
+    let (mut transaction, conflict) = stale(&*storage, &inbox, vec![7; (64 << 20) + 1].into());
+    let Conflict { oid, committed, given, .. } = conflict;
+    // Not even tried.
+    disk.inject(Fault::io(Call::Read));
+    let failure = Failure::Conflict { oid, committed, given };
+    assert_eq!(inbox.vote(&mut *transaction), Err(failure));
+    assert_eq!(storage.lock_state(), LockState::default());
 }

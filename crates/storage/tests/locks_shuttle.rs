@@ -1,18 +1,23 @@
-//! The lock manager under many schedules: nobody is forgotten, nobody deadlocks, nobody overtakes.
+//! The lock manager and the commit path under many random schedules: nobody is forgotten, nobody
+//! deadlocks, nobody overtakes.
 //!
 //! `cargo test -p storage --features shuttle --test locks_shuttle`. A failure prints a schedule;
 //! `shuttle::replay(schedule_of, ...)` runs it again.
 
 #![allow(clippy::unwrap_used, reason = "a poisoned mutex is a failed test")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use protocol::Oid;
+use protocol::{Oid, Tid};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::sync::{Arc, Condvar, Mutex};
 use shuttle::thread;
 use storage::locks::{Key, LockManager, Mode, Owner, Want};
+use storage::{
+    Completion, Event, Kind, Location, LockState, Mailbox, Meta, Options, ReplyTo, Storage,
+    SystemClock, Ticket, Vote, Wake,
+};
 
 const ITERATIONS: usize = 2_000;
 const NOW: Duration = Duration::ZERO;
@@ -127,7 +132,7 @@ fn all_get_their_locks_and_nobody_shares_what_is_exclusive() {
             for worker in workers.collect::<Vec<_>>() {
                 worker.join().unwrap();
             }
-            assert_eq!(locks.state(), storage::LockState::default(), "all is free again");
+            assert_eq!(locks.state(), LockState::default(), "all is free again");
         },
         ITERATIONS,
     );
@@ -157,7 +162,7 @@ fn those_who_give_up_block_nobody() {
             for worker in workers.collect::<Vec<_>>() {
                 worker.join().unwrap();
             }
-            assert_eq!(locks.state(), storage::LockState::default(), "all is free again");
+            assert_eq!(locks.state(), LockState::default(), "all is free again");
         },
         ITERATIONS,
     );
@@ -229,5 +234,120 @@ fn who_gives_up_lets_those_behind_pass_at_once() {
             late.wait();
         },
         10,
+    );
+}
+
+/// A client that waits for its answers.
+struct Client {
+    mailbox: Arc<Mailbox>,
+    bell: Arc<Bell>,
+    arrived: VecDeque<Event>,
+    next_ticket: u64,
+}
+
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        *self.rung.lock().unwrap() = true;
+        self.changed.notify_one();
+    }
+}
+
+impl Client {
+    fn new() -> Self {
+        let bell = Arc::<Bell>::default();
+        let mailbox = Mailbox::new(1 << 20, Arc::clone(&bell) as Arc<dyn Wake>);
+        Self { mailbox, bell, arrived: VecDeque::new(), next_ticket: 0 }
+    }
+
+    fn reply_to(&mut self) -> ReplyTo {
+        self.next_ticket += 1;
+        ReplyTo { mailbox: Arc::clone(&self.mailbox), ticket: Ticket(self.next_ticket) }
+    }
+
+    /// The next answer. If it were never given, shuttle would find all threads asleep here.
+    fn answer(&mut self) -> (Ticket, Completion) {
+        loop {
+            if let Some(Event::Completed { ticket, completion }) = self.arrived.pop_front() {
+                return (ticket, completion);
+            }
+            let mut rung = self.bell.rung.lock().unwrap();
+            while !*rung {
+                rung = self.bell.changed.wait(rung).unwrap();
+            }
+            *rung = false;
+            drop(rung);
+            self.mailbox.drain(&mut self.arrived).unwrap();
+        }
+    }
+
+    /// Commits or gives up somewhere on the way; votes again without waiting for the answer.
+    fn transaction(&mut self, storage: &dyn Storage) {
+        let mut rng = thread_rng();
+        let mut transaction = storage.begin(Meta::default());
+        for oid in 0..2 {
+            if rng.gen_range(0..3) > 0 {
+                // Often a revision that is not current any more.
+                let serial = storage.current_tid(Oid(oid)).unwrap_or(Tid::ZERO);
+                transaction.store(Oid(oid), serial, vec![1].into()).unwrap();
+            }
+        }
+        let votes = rng.gen_range(1..4);
+        let asked: VecDeque<_> = (0..votes)
+            .filter_map(|_| {
+                let reply = self.reply_to();
+                let ticket = reply.ticket;
+                thread::yield_now();
+                transaction.vote(reply).is_ok().then_some(ticket)
+            })
+            .collect();
+        if rng.gen_range(0..4) == 0 {
+            return;
+        }
+        let mut promised = false;
+        for asked in asked {
+            let (ticket, Completion::Voted(voted)) = self.answer() else { unreachable!() };
+            assert_eq!(ticket, asked, "votes are answered in their order");
+            promised = voted.unwrap() == Vote::Promised;
+        }
+        if promised && rng.gen_range(0..4) > 0 {
+            let reply = self.reply_to();
+            transaction.finish(reply).unwrap();
+            let (_, Completion::Finished(finished)) = self.answer() else { unreachable!() };
+            finished.unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_vote_is_answered_and_nothing_stays_locked() {
+    shuttle::check_random(
+        || {
+            let location = Location { kind: Kind::Memory, blobs: None };
+            let options = Options { reader_threads: 1, ..Options::default() };
+            let disk = Arc::new(storage::disk::RealDisk) as _;
+            let clock = Arc::new(SystemClock);
+            let storage = storage::open(&location, options, &disk, clock).unwrap();
+            let clients = (0..3).map(|_| {
+                let storage = Arc::clone(&storage);
+                thread::spawn(move || {
+                    for _ in 0..3 {
+                        // Another connection each time: a late answer goes nowhere.
+                        Client::new().transaction(&*storage);
+                    }
+                })
+            });
+            for client in clients.collect::<Vec<_>>() {
+                client.join().unwrap();
+            }
+            storage.close();
+            assert_eq!(storage.lock_state(), LockState::default(), "all is free again");
+        },
+        ITERATIONS,
     );
 }

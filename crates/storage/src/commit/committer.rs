@@ -2,7 +2,7 @@
 //! appends them with one write and one sync, and publishes them.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use protocol::{Failure, Tid};
 
@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::index::{Place, Revision};
 use crate::log::{AppendError, LogTransaction, Record};
 use crate::mailbox::{Completion, ReplyTo};
+use crate::sync::{Condvar, Mutex};
 
 /// A voted transaction that a client wants finished.
 #[derive(Debug)]

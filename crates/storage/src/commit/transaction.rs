@@ -1,6 +1,6 @@
 //! A client's transaction.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use protocol::{Failure, Oid, Tid, TransactionFault};
@@ -12,8 +12,9 @@ use crate::core::Core;
 use crate::index::Place;
 use crate::locks::Owner;
 use crate::log::{Payload, Record, record_crc};
-use crate::mailbox::ReplyTo;
+use crate::mailbox::{Completion, ReplyTo, Vote};
 use crate::oids;
+use crate::sync::{Mutex, MutexGuard};
 
 /// What is shared between the client's handle, the locks and the committer.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub(crate) struct State {
 pub(crate) enum Stage {
     /// It takes stores; it has not voted, or its vote met conflicts.
     Open,
-    /// It waits for locks, or holds them and waits for space.
+    /// It waits for locks, holds them and waits for space, or gives them back.
     Voting(ReplyTo),
     /// Its locks are held and its space is promised.
     Voted,
@@ -145,6 +146,21 @@ impl Stage {
 }
 
 impl State {
+    /// Ends a vote, unless the transaction was aborted meanwhile: then nobody waits for it.
+    pub(crate) fn answer_vote(&mut self, answer: Result<Vote, Failure>) {
+        let next = match &answer {
+            Ok(Vote::Promised) => Stage::Voted,
+            Ok(Vote::Conflicts(_)) => Stage::Open,
+            Err(_) => Stage::Ended,
+        };
+        if let Stage::Voting(reply) = &self.stage {
+            let reply = reply.clone();
+            self.stage = next;
+            // The caller has the state locked, so that no later vote is answered before.
+            reply.send(Completion::Voted(answer));
+        }
+    }
+
     /// Keeps data in memory, or in a file when the transaction's share of memory is used up.
     fn keep(&mut self, core: &Core, data: Bytes) -> Result<Payload, Failure> {
         let fits = self.memory_bytes.saturating_add(data.len()) <= core.options.spill_bytes;

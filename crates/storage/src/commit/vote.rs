@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use protocol::{Conflict, Failure, Oid, Tid};
 
 use crate::api::Meta;
@@ -11,8 +12,9 @@ use crate::commit::transaction::{Check, Pending, Stage, State, Write};
 use crate::core::Core;
 use crate::locks::{Key, Mode, Owner, Want};
 use crate::log::Payload;
-use crate::mailbox::{Completion, ReplyTo, Vote};
+use crate::mailbox::Vote;
 use crate::open::CommitLocks;
+use crate::sync::MutexGuard;
 
 impl Core {
     /// Takes a transaction in [`Stage::Voting`] through the locks; the answer may come later.
@@ -36,82 +38,80 @@ impl Core {
     fn decide_all(self: &Arc<Self>, granted: impl IntoIterator<Item = Arc<Pending>>) {
         let mut granted: VecDeque<_> = granted.into_iter().collect();
         while let Some(pending) = granted.pop_front() {
-            if let Some((reply, voted)) = self.decide(&pending) {
-                // The answer comes after the release: whoever has it may vote again at once, on
-                // another thread, and must not meet its old locks.
+            if let Some(refused) = self.decide(&pending) {
+                // It is [`Stage::Voting`] until its locks are released: a client may vote again
+                // without waiting for the answer, and must not meet its old locks.
                 granted.extend(self.locks.release(pending.owner, self.clock.now()));
-                reply.send(Completion::Voted(voted));
+                self.refuse(pending, refused);
             }
         }
     }
 
-    /// Answers one vote, or says how to answer it once its locks are released.
-    fn decide(
-        self: &Arc<Self>,
-        pending: &Arc<Pending>,
-    ) -> Option<(ReplyTo, Result<Vote, Failure>)> {
+    /// Answers one vote, or says why there is no promise, to be answered once its locks are
+    /// released.
+    fn decide(self: &Arc<Self>, pending: &Arc<Pending>) -> Option<Result<Vec<Stale>, Failure>> {
         let mut state = pending.lock();
-        let Stage::Voting(reply) = &state.stage else {
+        if !matches!(state.stage, Stage::Voting(_)) {
             // Aborted in the meantime; the abort has released, or will.
             return None;
-        };
-        let reply = reply.clone();
+        }
         match self.check(&pending.meta, &state) {
-            Err(failure) => {
-                state.stage = Stage::Ended;
-                Some((reply, Err(failure)))
-            }
-            Ok(conflicts) if !conflicts.is_empty() => {
-                state.stage = Stage::Open;
-                Some((reply, Ok(Vote::Conflicts(conflicts))))
-            }
-            Ok(_) => {
+            Ok(stale) if stale.is_empty() => {
                 let writes = std::mem::take(&mut state.writes);
                 state.records = writes.into_iter().map(Write::into_record).collect();
-                self.secure_space(pending, &mut state, reply);
+                self.secure_space(pending, state);
                 None
             }
+            refused => Some(refused),
         }
     }
 
     /// Gets the log's promise, at once or on another thread, and answers the vote.
-    fn secure_space(self: &Arc<Self>, pending: &Arc<Pending>, state: &mut State, reply: ReplyTo) {
+    fn secure_space(self: &Arc<Self>, pending: &Arc<Pending>, mut state: MutexGuard<'_, State>) {
         let bytes = self.log.transaction_bytes(&pending.meta, &state.records);
         if self.log.promise(bytes) {
-            self.promised(bytes, state, &reply);
+            self.promised(bytes, &mut state);
             return;
         }
+        drop(state);
         let (core, pending) = (Arc::clone(self), Arc::clone(pending));
-        self.pool.run(move || {
-            let promise = core.log.promise_blocking(bytes);
-            let mut state = pending.lock();
-            let still_voting = matches!(state.stage, Stage::Voting(_));
-            match promise {
-                Ok(()) if still_voting => core.promised(bytes, &mut state, &reply),
-                Ok(()) => core.log.forget(bytes),
-                Err(failure) => {
-                    state.stage = Stage::Ended;
-                    drop(state);
-                    core.release(pending.owner);
-                    if still_voting {
-                        reply.send(Completion::Voted(Err(failure)));
-                    }
+        self.pool.run(move || match core.log.promise_blocking(bytes) {
+            Ok(()) => {
+                let mut state = pending.lock();
+                match state.stage {
+                    Stage::Voting(_) => core.promised(bytes, &mut state),
+                    _ => core.log.forget(bytes),
                 }
+            }
+            Err(failure) => {
+                core.release(pending.owner);
+                core.refuse(pending, Err(failure));
             }
         });
     }
 
-    fn promised(&self, bytes: u64, state: &mut State, reply: &ReplyTo) {
+    fn promised(&self, bytes: u64, state: &mut State) {
         if let Some(record) = state.records.last() {
             self.oids.raise_above(record.oid);
         }
         state.promised_bytes = bytes;
-        state.stage = Stage::Voted;
-        reply.send(Completion::Voted(Ok(Vote::Promised)));
+        state.answer_vote(Ok(Vote::Promised));
     }
 
-    /// All conflicts of the transaction with what is current, under its locks.
-    fn check(&self, meta: &Meta, state: &State) -> Result<Vec<Conflict>, Failure> {
+    /// Answers a vote whose locks are released; where that needs a temporary file, on another
+    /// thread.
+    fn refuse(&self, pending: Arc<Pending>, refused: Result<Vec<Stale>, Failure>) {
+        let reads = refused.as_ref().is_ok_and(|stale| stale.iter().any(Stale::is_spilled));
+        let answer = move || {
+            let conflicts =
+                refused.and_then(|stale| stale.into_iter().map(Stale::into_conflict).collect());
+            pending.lock().answer_vote(conflicts.map(Vote::Conflicts));
+        };
+        if reads { self.pool.run(answer) } else { answer() }
+    }
+
+    /// All stores that were made on old revisions, found under the transaction's locks.
+    fn check(&self, meta: &Meta, state: &State) -> Result<Vec<Stale>, Failure> {
         self.refusal()?;
         // The time does not matter yet, only whether there will be a tid.
         tid_after(self.publisher.last_tid(), meta.tid, Tid::ZERO)?;
@@ -121,26 +121,28 @@ impl Core {
                 return Err(Failure::ReadConflict { oid, committed, given });
             }
         }
-        let mut conflicts = Vec::new();
+        let mut found = Vec::new();
+        let mut bytes = 0;
         for write in &state.writes {
-            conflicts.extend(self.conflict(write)?);
+            if let Some(stale) = self.stale(write)? {
+                bytes += u64::from(stale.payload.len());
+                found.push(stale);
+            }
         }
-        Ok(conflicts)
+        match found.first() {
+            Some(&Stale { oid, committed, given, .. }) if bytes > CONFLICT_BYTES => {
+                Err(Failure::Conflict { oid, committed, given })
+            }
+            _ => Ok(found),
+        }
     }
 
-    fn conflict(&self, write: &Write) -> Result<Option<Conflict>, Failure> {
+    fn stale(&self, write: &Write) -> Result<Option<Stale>, Failure> {
         let oid = write.oid;
         let committed = self.index.current(oid).map(|revision| revision.tid);
         match (write.check, committed) {
             (Check::Store(given), Some(committed)) if given != committed => {
-                let data = match &write.payload {
-                    Payload::Memory(data) => data.clone(),
-                    Payload::None => bytes::Bytes::new(),
-                    Payload::Spilled(spilled) => spilled.read().map_err(|error| {
-                        Failure::Storage(format!("temporary file of a transaction: {error}"))
-                    })?,
-                };
-                Ok(Some(Conflict { oid, committed, given, data }))
+                Ok(Some(Stale { oid, committed, given, payload: write.payload.clone() }))
             }
             (Check::Delete(given), Some(committed)) if given != committed => {
                 Err(Failure::Conflict { oid, committed, given })
@@ -174,6 +176,37 @@ impl Core {
         wants.sort_by_key(|want| (want.key, want.mode == Mode::Shared));
         wants.dedup_by_key(|want| want.key);
         wants
+    }
+}
+
+/// The data of all conflicts of a vote are in memory at once, and then in one message: beyond this
+/// the vote fails. Clients resolve counters and small sets, far below it.
+const CONFLICT_BYTES: u64 = 64 << 20;
+
+/// A store on an old revision.
+struct Stale {
+    oid: Oid,
+    committed: Tid,
+    given: Tid,
+    payload: Payload,
+}
+
+impl Stale {
+    fn is_spilled(&self) -> bool {
+        matches!(self.payload, Payload::Spilled(_))
+    }
+
+    /// May block.
+    fn into_conflict(self) -> Result<Conflict, Failure> {
+        let Self { oid, committed, given, payload } = self;
+        let data = match payload {
+            Payload::None => Bytes::new(),
+            Payload::Memory(data) => data,
+            Payload::Spilled(spilled) => spilled.read().map_err(|error| {
+                Failure::Storage(format!("temporary file of a transaction: {error}"))
+            })?,
+        };
+        Ok(Conflict { oid, committed, given, data })
     }
 }
 
