@@ -19,6 +19,7 @@ use crate::oids::{Oids, Taken};
 use crate::open::{Clock, OpenError, Options};
 use crate::pool::Pool;
 use crate::sync::thread::{self, JoinHandle};
+use crate::vital::vital;
 
 /// The shared commit path, index and oids over a log.
 pub(crate) struct Core {
@@ -88,7 +89,7 @@ impl NativeStorage {
         let core_of_committer = Arc::clone(&core);
         let committer = thread::Builder::new()
             .name("storage-committer".to_owned())
-            .spawn(move || committer::run(&core_of_committer))
+            .spawn(move || vital(|| committer::run(&core_of_committer)))
             .map_err(OpenError::Thread)?;
         Ok(Self { core, committer: Mutex::new(Some(committer)), _lock: lock })
     }
@@ -100,9 +101,8 @@ impl NativeStorage {
             return false;
         };
         self.core.queue.close();
-        if committer.join().is_err() {
-            tracing::error!("the committer panicked");
-        }
+        // A panic would have ended the process.
+        let _ = committer.join();
         self.core.refusing.get_or_init(|| "it is closed".to_owned());
         self.core.pool.close();
         true

@@ -22,6 +22,7 @@ mod oids;
 pub mod open;
 mod pool;
 mod sync;
+mod vital;
 
 pub use api::{Extent, Found, LockState, Meta, Storage, Transaction, Which};
 pub use mailbox::{

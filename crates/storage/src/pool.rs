@@ -6,6 +6,8 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Sender, unbounded};
 
+use crate::vital::vital;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A fixed number of threads that run jobs, first come first served.
@@ -24,18 +26,22 @@ impl Pool {
             let receiver = receiver.clone();
             thread::Builder::new()
                 .name("storage-pool".to_owned())
-                .spawn(move || receiver.into_iter().for_each(|job| job()))
+                .spawn(move || vital(|| receiver.into_iter().for_each(|job| job())))
         };
         let threads = (0..threads.max(1)).map(start).collect::<io::Result<_>>()?;
         Ok(Self { jobs: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
     }
 
-    /// Runs `job` soon; after [`Self::close`], drops it.
+    /// Runs `job` soon; after [`Self::close`], at once, since somebody may wait for what it does.
     pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(jobs) = &*jobs {
+        match &*jobs {
             // The receivers live until the sender is gone.
-            let _ = jobs.send(Box::new(job));
+            Some(jobs) => drop(jobs.send(Box::new(job))),
+            None => {
+                drop(jobs);
+                job();
+            }
         }
     }
 
@@ -45,9 +51,29 @@ impl Pool {
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a storage thread panicked");
-            }
+            // A panic would have ended the process.
+            let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_is_done_whenever_it_comes() {
+        let (sender, done) = unbounded();
+        let pool = Pool::new(2).unwrap();
+        let run = |number| {
+            let sender = sender.clone();
+            pool.run(move || sender.send(number).unwrap());
+        };
+        (0..10).for_each(run);
+        pool.close();
+        run(10);
+        let mut done: Vec<_> = done.try_iter().collect();
+        done.sort_unstable();
+        assert_eq!(done, Vec::from_iter(0..=10));
     }
 }

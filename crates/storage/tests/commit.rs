@@ -121,7 +121,6 @@ fn conflicts_that_were_spilled_are_read_while_nobody_waits() {
     drop(held);
     let Completion::Voted(voted) = inbox.answer(ticket) else { panic!("a vote was asked") };
     assert_eq!(voted, Ok(Vote::Conflicts(vec![conflict])));
-    assert_eq!(storage.lock_state(), LockState::default());
 }
 
 #[test]
@@ -136,4 +135,33 @@ fn conflicts_too_large_to_be_told_fail_the_vote() {
     let failure = Failure::Conflict { oid, committed, given };
     assert_eq!(inbox.vote(&mut *transaction), Err(failure));
     assert_eq!(storage.lock_state(), LockState::default());
+}
+
+#[test]
+fn what_is_asked_of_a_closed_storage_is_answered() {
+    let disk = SimDisk::new();
+    disk.set_cached(false);
+    let storage = support::open(&disk, small()).unwrap();
+    let inbox = Inbox::new();
+    inbox.commit(&*storage, &[(Oid(1), Tid::ZERO, b"there")]).unwrap();
+    let mut voted = storage.begin(support::meta());
+    voted.store(Oid(2), Tid::ZERO, "promised".into()).unwrap();
+    assert_eq!(inbox.vote(&mut *voted), Ok(Vote::Promised));
+    let mut waiting = storage.begin(support::meta());
+    waiting.store(Oid(2), Tid::ZERO, "behind it".into()).unwrap();
+    let reply = inbox.reply_to();
+    let ticket = reply.ticket;
+    waiting.vote(reply).unwrap();
+    storage.close();
+
+    let closed = |failure| {
+        let Failure::Storage(text) = failure else { panic!("{failure:?}") };
+        assert!(text.contains("closed"), "{text}");
+    };
+    closed(inbox.finish(&mut *voted).unwrap_err());
+    let Completion::Voted(voted) = inbox.answer(ticket) else { panic!("a vote was asked") };
+    closed(voted.unwrap_err());
+    assert_eq!(storage.lock_state(), LockState::default());
+    let loaded = inbox.load(&*storage, Oid(1), Which::Before(Tid::MAX)).unwrap().unwrap();
+    assert_eq!(&loaded.data[..], b"there");
 }

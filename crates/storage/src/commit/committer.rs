@@ -49,18 +49,16 @@ struct Queued {
 const BATCH_BYTES: u64 = 16 << 20;
 
 impl CommitQueue {
-    /// After [`Self::close`], the answer is a failure.
-    pub(crate) fn push(&self, finish: Finish) {
+    /// After [`Self::close`], gives it back.
+    fn push(&self, finish: Finish) -> Result<(), Finish> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.closed {
-            drop(state);
-            let failure = Failure::Storage("the storage is closed".to_owned());
-            finish.reply.send(Completion::Finished(Err(failure)));
-            return;
+            return Err(finish);
         }
         state.finishes.push_back(finish);
         drop(state);
         self.changed.notify_one();
+        Ok(())
     }
 
     /// What is queued is still committed.
@@ -90,6 +88,13 @@ impl CommitQueue {
     }
 }
 
+/// Hands a voted transaction to the committer, or fails it if that has ended.
+pub(crate) fn enqueue(core: &Arc<Core>, finish: Finish) {
+    if let Err(finish) = core.queue.push(finish) {
+        fail(core, &finish, Failure::Storage("the storage is closed".to_owned()));
+    }
+}
+
 /// The committer's thread.
 pub(crate) fn run(core: &Arc<Core>) {
     let mut places = Vec::new();
@@ -115,10 +120,7 @@ fn with_tids(core: &Arc<Core>, batch: Vec<Finish>) -> Vec<Committing> {
                 last_tid = tid;
                 committing.push(Committing { tid, finish });
             }
-            Err(failure) => {
-                core.log.forget(finish.promised_bytes);
-                fail(core, &finish, failure);
-            }
+            Err(failure) => fail(core, &finish, failure),
         }
     }
     committing
@@ -168,8 +170,9 @@ fn publish(core: &Arc<Core>, batch: Vec<Committing>, places: &[Place]) {
     });
 }
 
-/// The answer comes last, so that whoever has it and tries again does not meet its old locks.
+/// Gives up what a transaction holds. The answer comes last, so that whoever has it and tries again does not meet its old locks.
 fn fail(core: &Arc<Core>, finish: &Finish, failure: Failure) {
+    core.log.forget(finish.promised_bytes);
     core.release(finish.pending.owner);
     finish.reply.send(Completion::Finished(Err(failure)));
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use protocol::{Failure, Oid, Tid, TransactionFault};
 
 use crate::api::{Meta, Transaction};
-use crate::commit::committer::Finish;
+use crate::commit::committer::{self, Finish};
 use crate::commit::spill::SpillFile;
 use crate::core::Core;
 use crate::index::Place;
@@ -214,7 +214,7 @@ impl Transaction for Handle {
         let promised_bytes = std::mem::take(&mut state.promised_bytes);
         let records = std::mem::take(&mut state.records);
         drop(state);
-        self.core.queue.push(Finish { pending, records, promised_bytes, reply });
+        committer::enqueue(&self.core, Finish { pending, records, promised_bytes, reply });
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ pub(crate) trait RecordLog: Send + Sync {
     fn transaction_bytes(&self, meta: &Meta, records: &[Record]) -> u64;
 
     /// Promises that an append of so many bytes will find space, if that can be done at once.
-    /// Each promise ends with the append or with [`Self::forget`].
+    /// Each promise ends with an append that succeeds or with [`Self::forget`].
     fn promise(&self, bytes: u64) -> bool;
 
     /// Promises after [`Self::promise`] could not; may block.

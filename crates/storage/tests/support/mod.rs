@@ -28,7 +28,15 @@ pub(crate) fn location() -> Location {
 }
 
 pub(crate) fn open(disk: &SimDisk, options: Options) -> Result<Arc<dyn Storage>, OpenError> {
-    storage::open(&location(), options, &disk.handle(), Clock::new())
+    open_with(disk, options, Clock::new())
+}
+
+pub(crate) fn open_with(
+    disk: &SimDisk,
+    options: Options,
+    clock: Arc<dyn storage::Clock>,
+) -> Result<Arc<dyn Storage>, OpenError> {
+    storage::open(&location(), options, &disk.handle(), clock)
 }
 
 pub(crate) fn meta() -> Meta {

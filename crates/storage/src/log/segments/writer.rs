@@ -47,7 +47,6 @@ impl SegmentLog {
         let first_place = places.len();
         let written = self.write_and_sync(&writer, batch, places);
         let mut space = self.space();
-        space.forget(promised);
         let tail = match written {
             Ok(tail) => tail,
             Err(error) => {
@@ -57,6 +56,7 @@ impl SegmentLog {
                 return Err(error);
             }
         };
+        space.forget(promised);
         space.tail = tail;
         drop(space);
         self.bytes.fetch_add(tail - writer.tail, Ordering::Relaxed);
