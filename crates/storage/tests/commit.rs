@@ -4,6 +4,10 @@
 
 mod support;
 
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
 use bytes::Bytes;
 use protocol::{Conflict, Failure, Oid, Tid, TransactionFault};
 use storage::{Completion, LockState, Meta, Storage, Transaction, Vote, Which};
@@ -164,4 +168,38 @@ fn what_is_asked_of_a_closed_storage_is_answered() {
     assert_eq!(storage.lock_state(), LockState::default());
     let loaded = inbox.load(&*storage, Oid(1), Which::Before(Tid::MAX)).unwrap().unwrap();
     assert_eq!(&loaded.data[..], b"there");
+}
+
+/// Another vote comes while the committer allocates again what it had to give back.
+#[test]
+fn a_vote_does_not_wait_while_space_is_allocated() {
+    let disk = SimDisk::new();
+    let storage = support::open(&disk, small()).unwrap();
+    let inbox = Inbox::new();
+    let [mut failing, mut late] = [Oid(1), Oid(2)].map(|oid| {
+        let mut transaction = storage.begin(support::meta());
+        transaction.store(oid, Tid::ZERO, "data".into()).unwrap();
+        transaction
+    });
+    assert_eq!(inbox.vote(&mut *failing), Ok(Vote::Promised));
+    disk.inject(Fault::full(Call::Write).on(".log"));
+    let held = disk.hold(Call::Reserve);
+    let finish = inbox.reply_to();
+    let finished = finish.ticket;
+    failing.finish(finish).unwrap();
+    held.wait_for(1);
+
+    let (reply, (sender, voted)) = (inbox.reply_to(), mpsc::channel());
+    let ticket = reply.ticket;
+    thread::spawn(move || {
+        late.vote(reply).unwrap();
+        sender.send(late).unwrap();
+    });
+    let mut late = voted.recv_timeout(Duration::from_secs(30)).expect("the vote returns at once");
+    assert!(inbox.try_answer(ticket).is_none());
+    drop(held);
+    let Completion::Voted(voted) = inbox.answer(ticket) else { panic!("a vote was asked") };
+    assert_eq!(voted, Ok(Vote::Promised));
+    assert!(inbox.finished(finished).0.is_err());
+    inbox.finish(&mut *late).unwrap();
 }

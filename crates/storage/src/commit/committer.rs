@@ -126,7 +126,35 @@ fn with_tids(core: &Arc<Core>, batch: Vec<Finish>) -> Vec<Committing> {
     committing
 }
 
-fn commit(core: &Arc<Core>, batch: Vec<Committing>, places: &mut Vec<Place>) {
+fn commit(core: &Arc<Core>, mut batch: Vec<Committing>, places: &mut Vec<Place>) {
+    while !batch.is_empty() {
+        let failure = match append(core, &batch, places) {
+            Ok(()) => {
+                let owners: Vec<_> = batch.iter().map(|c| c.finish.pending.owner).collect();
+                publish(core, batch, places);
+                owners.into_iter().for_each(|owner| core.release(owner));
+                return;
+            }
+            // The others are not to blame, and appended anew.
+            Err((Some(one), failure)) => {
+                fail(core, &batch.remove(one).finish, failure);
+                continue;
+            }
+            Err((None, failure)) => failure,
+        };
+        for committing in batch.drain(..) {
+            fail(core, &committing.finish, failure.clone());
+        }
+    }
+}
+
+/// On failure says which transaction it is that cannot be appended, if it is not all of them.
+fn append(
+    core: &Arc<Core>,
+    batch: &[Committing],
+    places: &mut Vec<Place>,
+) -> Result<(), (Option<usize>, Failure)> {
+    core.refusal().map_err(|failure| (None, failure))?;
     let transactions: Vec<_> = batch
         .iter()
         .map(|committing| LogTransaction {
@@ -137,27 +165,18 @@ fn commit(core: &Arc<Core>, batch: Vec<Committing>, places: &mut Vec<Place>) {
         })
         .collect();
     places.clear();
-    let appended = core.refusal().and_then(|()| {
-        core.log.append(&transactions, places).map_err(|error| {
-            tracing::error!("commit failed: {error}");
-            if matches!(error, AppendError::InDoubt(_)) {
+    core.log.append(&transactions, places).map_err(|error| {
+        tracing::error!("commit failed: {error}");
+        let one = match error {
+            AppendError::Unreadable { transaction, .. } => Some(transaction),
+            AppendError::TakenBack(_) => None,
+            AppendError::InDoubt(_) => {
                 core.refuse_writes(&error.to_string());
+                None
             }
-            Failure::Storage(error.to_string())
-        })
-    });
-    match appended {
-        Ok(()) => {
-            let owners: Vec<_> = batch.iter().map(|c| c.finish.pending.owner).collect();
-            publish(core, batch, places);
-            owners.into_iter().for_each(|owner| core.release(owner));
-        }
-        Err(failure) => {
-            for committing in &batch {
-                fail(core, &committing.finish, failure.clone());
-            }
-        }
-    }
+        };
+        (one, Failure::Storage(error.to_string()))
+    })
 }
 
 fn publish(core: &Arc<Core>, batch: Vec<Committing>, places: &[Place]) {

@@ -3,19 +3,21 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use protocol::Oid;
 
 use crate::disk::{Disk, File, Open};
+use crate::log::record_crc;
 
 /// Hands out temporary files and takes them back for the next transaction.
 #[derive(Debug)]
 pub(crate) struct SpillPool {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    free: Mutex<Vec<Arc<dyn File>>>,
+    free: Mutex<Vec<Arc<Temporary>>>,
     created: AtomicU64,
 }
 
@@ -31,27 +33,48 @@ impl SpillPool {
     /// An empty file of one transaction.
     pub(crate) fn take(self: &Arc<Self>) -> io::Result<SpillFile> {
         let kept = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let file = match kept {
-            Some(file) => file,
+        let temporary = match kept {
+            Some(temporary) => temporary,
             None => self.create()?,
         };
-        Ok(SpillFile { pool: Arc::clone(self), file, end: AtomicU64::new(0) })
+        Ok(SpillFile { pool: Arc::clone(self), temporary, end: AtomicU64::new(0) })
     }
 
     /// The file has no name, so that nothing is left of it after a crash.
-    fn create(&self) -> io::Result<Arc<dyn File>> {
+    fn create(&self) -> io::Result<Arc<Temporary>> {
         let number = self.created.fetch_add(1, Ordering::Relaxed);
         let path = self.dir.join(format!("spill-{number}"));
-        let file = self.disk.open(&path, Open::Truncated)?;
-        self.disk.remove(&path)?;
-        Ok(file)
+        let opened = self.disk.open(&path, Open::Truncated);
+        let file = opened.and_then(|file| self.disk.remove(&path).map(|()| file));
+        let name = format!("temporary file of a transaction, {}", path.display());
+        match file {
+            Ok(file) => Ok(Arc::new(Temporary { file, name, failed: AtomicBool::new(false) })),
+            Err(error) => Err(io::Error::new(error.kind(), format!("{name}: {error}"))),
+        }
+    }
+}
+
+/// An open file, and what it was called.
+#[derive(Debug)]
+struct Temporary {
+    file: Arc<dyn File>,
+    name: String,
+    /// No other transaction gets it.
+    failed: AtomicBool,
+}
+
+impl Temporary {
+    /// For `map_err`: errors say which file it is.
+    fn fail(&self, error: &io::Error) -> io::Error {
+        self.failed.store(true, Ordering::Relaxed);
+        io::Error::new(error.kind(), format!("{}: {error}", self.name))
     }
 }
 
 /// A transaction's temporary file; goes back to the pool when the last user drops it.
 pub(crate) struct SpillFile {
     pool: Arc<SpillPool>,
-    file: Arc<dyn File>,
+    temporary: Arc<Temporary>,
     end: AtomicU64,
 }
 
@@ -59,7 +82,8 @@ impl SpillFile {
     /// Appends `data`.
     pub(crate) fn write(self: &Arc<Self>, data: &[u8]) -> io::Result<Spilled> {
         let offset = self.end.load(Ordering::Relaxed);
-        self.file.write_all_at(&[IoSlice::new(data)], offset)?;
+        let written = self.temporary.file.write_all_at(&[IoSlice::new(data)], offset);
+        written.map_err(|error| self.temporary.fail(&error))?;
         self.end.store(offset + data.len() as u64, Ordering::Relaxed);
         Ok(Spilled { file: Arc::clone(self), offset, len: data.len() })
     }
@@ -67,10 +91,14 @@ impl SpillFile {
 
 impl Drop for SpillFile {
     fn drop(&mut self) {
-        let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
         // A file that cannot be emptied would keep its space: closing it frees that.
-        if free.len() < KEPT_FILES && self.file.set_len(0).is_ok() {
-            free.push(Arc::clone(&self.file));
+        if self.temporary.failed.load(Ordering::Relaxed) || self.temporary.file.set_len(0).is_err()
+        {
+            return;
+        }
+        let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() < KEPT_FILES {
+            free.push(Arc::clone(&self.temporary));
         }
     }
 }
@@ -94,10 +122,43 @@ impl Spilled {
         self.len
     }
 
-    /// All of it.
-    pub(crate) fn read(&self) -> io::Result<Bytes> {
+    /// All of it; fails unless it is what [`record_crc`] of `oid` says.
+    pub(crate) fn read(&self, oid: Oid, crc: u32) -> io::Result<Bytes> {
+        let temporary = &self.file.temporary;
         let mut data = vec![0; self.len];
-        self.file.file.read_exact_at(&mut data, self.offset)?;
+        let read = temporary.file.read_exact_at(&mut data, self.offset).and_then(|()| {
+            if record_crc(oid, Some(&data)) == crc {
+                Ok(())
+            } else {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "a checksum is wrong"))
+            }
+        });
+        read.map_err(|error| temporary.fail(&error))?;
         Ok(data.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn a_file_that_is_not_what_was_written_is_not_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = SpillPool::new(Arc::new(RealDisk), dir.path().to_owned());
+        let oid = Oid(7);
+        let crc = record_crc(oid, Some(b"written"));
+        let file = Arc::new(pool.take().unwrap());
+        let spilled = file.write(b"written").unwrap();
+        assert_eq!(spilled.read(oid, crc).unwrap(), "written");
+        drop((file, spilled));
+
+        let file = Arc::new(pool.take().unwrap());
+        let spilled = file.write(b"changed").unwrap();
+        let error = spilled.read(oid, crc).unwrap_err().to_string();
+        assert!(error.contains("spill-0: a checksum is wrong"), "the same file: {error}");
+        drop((file, spilled));
+        assert!(pool.take().unwrap().temporary.name.ends_with("spill-1"));
     }
 }

@@ -1,5 +1,6 @@
 //! A client's transaction.
 
+use std::io;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -168,13 +169,13 @@ impl State {
             self.memory_bytes += data.len();
             return Ok(Payload::Memory(data));
         };
-        let full = |error| Failure::Storage(format!("temporary file of a transaction: {error}"));
+        let failed = |error: io::Error| Failure::Storage(error.to_string());
         let file = match &self.spill {
             Some(file) => Arc::clone(file),
-            None => Arc::new(pool.take().map_err(full)?),
+            None => Arc::new(pool.take().map_err(failed)?),
         };
         self.spill = Some(Arc::clone(&file));
-        Ok(Payload::Spilled(Arc::new(file.write(&data).map_err(full)?)))
+        Ok(Payload::Spilled(Arc::new(file.write(&data).map_err(failed)?)))
     }
 }
 

@@ -142,7 +142,8 @@ impl Core {
         let committed = self.index.current(oid).map(|revision| revision.tid);
         match (write.check, committed) {
             (Check::Store(given), Some(committed)) if given != committed => {
-                Ok(Some(Stale { oid, committed, given, payload: write.payload.clone() }))
+                let payload = write.payload.clone();
+                Ok(Some(Stale { oid, committed, given, payload, crc: write.crc }))
             }
             (Check::Delete(given), Some(committed)) if given != committed => {
                 Err(Failure::Conflict { oid, committed, given })
@@ -189,6 +190,7 @@ struct Stale {
     committed: Tid,
     given: Tid,
     payload: Payload,
+    crc: u32,
 }
 
 impl Stale {
@@ -198,13 +200,13 @@ impl Stale {
 
     /// May block.
     fn into_conflict(self) -> Result<Conflict, Failure> {
-        let Self { oid, committed, given, payload } = self;
+        let Self { oid, committed, given, payload, crc } = self;
         let data = match payload {
             Payload::None => Bytes::new(),
             Payload::Memory(data) => data,
-            Payload::Spilled(spilled) => spilled.read().map_err(|error| {
-                Failure::Storage(format!("temporary file of a transaction: {error}"))
-            })?,
+            Payload::Spilled(spilled) => {
+                spilled.read(oid, crc).map_err(|error| Failure::Storage(error.to_string()))?
+            }
         };
         Ok(Conflict { oid, committed, given, data })
     }

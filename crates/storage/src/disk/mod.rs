@@ -81,6 +81,8 @@ pub trait File: Debug + Send + Sync {
 
     /// Sees to it that writes below `end` find space, without changing the length.
     /// `StorageFull` if there is none; no error where the file system cannot promise it.
+    /// After an error it may have taken what there was; [`Self::set_len`] gives back what is beyond
+    /// that length.
     fn reserve(&self, end: u64) -> io::Result<()>;
 }
 

@@ -51,15 +51,19 @@ impl RecordLog for MemoryLog {
         places: &mut Vec<Place>,
     ) -> Result<(), AppendError> {
         let mut kept = Vec::new();
-        for record in batch.iter().flat_map(|transaction| transaction.records) {
-            // A copy, so that a small record does not keep a connection's whole buffer.
-            kept.push(match &record.payload {
-                Payload::None => Bytes::new(),
-                Payload::Memory(data) => Bytes::copy_from_slice(data),
-                Payload::Spilled(spilled) => spilled
-                    .read()
-                    .map_err(|error| AppendError::TakenBack(format!("temporary file: {error}")))?,
-            });
+        for (index, transaction) in batch.iter().enumerate() {
+            for record in transaction.records {
+                // A copy, so that a small record does not keep a connection's whole buffer.
+                kept.push(match &record.payload {
+                    Payload::None => Bytes::new(),
+                    Payload::Memory(data) => Bytes::copy_from_slice(data),
+                    Payload::Spilled(spilled) => {
+                        spilled.read(record.oid, record.crc).map_err(|error| {
+                            AppendError::Unreadable { transaction: index, text: error.to_string() }
+                        })?
+                    }
+                });
+            }
         }
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         for (record, data) in batch.iter().flat_map(|transaction| transaction.records).zip(kept) {

@@ -111,6 +111,15 @@ pub(crate) enum AppendError {
     /// Nothing of it is in the log, which is as before.
     #[error("{0}; nothing of the transaction was kept")]
     TakenBack(String),
+    /// Same, and one transaction of the batch, by its place in it, is to blame: its temporary file
+    /// cannot be read. The others can be appended.
+    #[error("{text}; nothing of the transaction was kept")]
+    Unreadable {
+        /// Which one.
+        transaction: usize,
+        /// What is wrong.
+        text: String,
+    },
     /// It is not known what is in the log: it must not be appended to any more.
     #[error("{0}; it is not known whether the transaction was kept")]
     InDoubt(String),

@@ -52,6 +52,11 @@ impl Fault {
         Self { error: NO_SPACE, ..Self::io(call) }
     }
 
+    /// The user's share of the space is used up (`EDQUOT`).
+    pub fn quota(call: Call) -> Self {
+        Self { error: QUOTA, ..Self::io(call) }
+    }
+
     /// Only for paths that contain `part`.
     pub fn on(self, part: &str) -> Self {
         Self { path: part.to_owned(), ..self }
@@ -158,3 +163,4 @@ impl fmt::Debug for Held {
 const DEADLINE: Duration = Duration::from_secs(30);
 const IO_ERROR: i32 = 5;
 pub(super) const NO_SPACE: i32 = 28;
+const QUOTA: i32 = 122;

@@ -101,12 +101,14 @@ impl File for SimFile {
 
     fn reserve(&self, end: u64) -> io::Result<()> {
         let (mut state, _) = self.shared.enter(Call::Reserve, &self.path)?;
-        if state.limit(self.file, end).is_some() {
-            return Err(io::Error::from_raw_os_error(NO_SPACE));
-        }
+        // What there is is taken, as real file systems do, and kept until the length is set.
+        let limit = state.limit(self.file, end);
         let reserved_end = state.reserved_ends.entry(self.file).or_default();
-        *reserved_end = end.max(*reserved_end);
-        Ok(())
+        *reserved_end = limit.unwrap_or(end).max(*reserved_end);
+        match limit {
+            None => Ok(()),
+            Some(_) => Err(io::Error::from_raw_os_error(NO_SPACE)),
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) struct SegmentLog {
     segments: ArcSwap<Vec<Arc<Segment>>>,
     cache: RecordCache,
     writer: Mutex<Writer>,
-    space: Mutex<Space>,
+    space: Space,
     /// Blocks that belong into sidecars and are not there yet.
     due: Mutex<VecDeque<(Arc<Segment>, Block)>>,
     /// Held by the one thread that writes sidecars.
@@ -154,10 +154,6 @@ impl SegmentLog {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn space(&self) -> MutexGuard<'_, Space> {
-        self.space.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn due(&self) -> MutexGuard<'_, VecDeque<(Arc<Segment>, Block)>> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,17 +194,22 @@ impl RecordLog for SegmentLog {
     }
 
     fn promise(&self, bytes: u64) -> bool {
-        self.space().promise(bytes)
+        self.space.promise(bytes)
     }
 
     fn promise_blocking(&self, bytes: u64) -> Result<(), Failure> {
-        Space::promise_blocking(&self.space, bytes).map_err(|error| {
+        self.space.promise_blocking(bytes).map_err(|error| {
+            // File systems keep what they could allocate, and others need it.
+            let _nobody_writes = self.writer();
+            if let Err(error) = self.space.cut() {
+                tracing::warn!("{}: space that is not needed stays taken: {error}", self.name());
+            }
             Failure::Storage(format!("{}: no space for the transaction: {error}", self.name()))
         })
     }
 
     fn forget(&self, bytes: u64) {
-        self.space().forget(bytes);
+        self.space.forget(bytes);
     }
 
     fn append(

@@ -123,7 +123,7 @@ impl Survey {
             segments: ArcSwap::from_pointee(segments),
             cache: RecordCache::new(options.cache_bytes),
             writer: Mutex::new(writer),
-            space: Mutex::new(Space::new(active, tail.end)),
+            space: Space::new(active, tail.end),
             due: Mutex::new(due.into()),
             checkpointing: Mutex::default(),
             bytes: AtomicU64::new(self.bytes),

@@ -11,6 +11,7 @@ use super::format::{
     TRANSACTION_HEADER_BYTES, TransactionHeader, padded,
 };
 use super::sidecar::{Block, Entry};
+use super::space::lacks_space;
 use super::{CHECKPOINT_BYTES, Files, Segment, SegmentLog};
 use crate::disk::{File, Open};
 use crate::index::Place;
@@ -43,22 +44,12 @@ impl SegmentLog {
         if writer.tail >= self.segment_bytes {
             self.roll(&mut writer);
         }
-        let promised: u64 = batch.iter().map(|transaction| transaction.promised_bytes).sum();
         let first_place = places.len();
-        let written = self.write_and_sync(&writer, batch, places);
-        let mut space = self.space();
-        let tail = match written {
-            Ok(tail) => tail,
-            Err(error) => {
-                space.reallocate();
-                drop(space);
-                places.truncate(first_place);
-                return Err(error);
-            }
-        };
-        space.forget(promised);
-        space.tail = tail;
-        drop(space);
+        let tail = self.write_and_sync(&writer, batch, places).map_err(|trouble| {
+            places.truncate(first_place);
+            self.take_back(&writer.segment, trouble)
+        })?;
+        self.space.written(batch.iter().map(|transaction| transaction.promised_bytes).sum(), tail);
         self.bytes.fetch_add(tail - writer.tail, Ordering::Relaxed);
         writer.tail = tail;
         if self.sync == Sync::Commit {
@@ -90,44 +81,46 @@ impl SegmentLog {
         }
     }
 
-    /// The new tail; on failure the file is as before, or in doubt.
+    /// The new tail; on failure anything may be behind the old one.
     fn write_and_sync(
         &self,
         writer: &Writer,
         batch: &[LogTransaction<'_>],
         places: &mut Vec<Place>,
-    ) -> Result<u64, AppendError> {
-        let segment = &writer.segment;
-        let file = &*segment.file;
-        let mut out = Output { file, offset: writer.tail, piece: Vec::new() };
-        let written = batch
-            .iter()
-            .try_for_each(|transaction| {
-                self.put(transaction, segment.number, writer.durable, &mut out, places)
-            })
-            .and_then(|()| out.flush());
-        let failed = |what: &str, error: &io::Error| {
-            format!("cannot {what} {}: {error}", segment.path.display())
-        };
-        let take_back = || file.set_len(writer.tail).and_then(|()| file.sync());
-        if let Err(error) = written {
-            let text = failed("write to", &error);
-            return Err(match take_back() {
-                Ok(()) => AppendError::TakenBack(text),
-                Err(_) => AppendError::InDoubt(text),
-            });
+    ) -> Result<u64, Trouble> {
+        let Writer { ref segment, tail, durable, .. } = *writer;
+        let mut out = Output { file: &*segment.file, offset: tail, piece: Vec::new() };
+        for (index, transaction) in batch.iter().enumerate() {
+            let unreadable = |error| Trouble::Spilled { transaction: index, error };
+            self.put(transaction, segment.number, durable, &mut out, places, unreadable)?;
         }
-        if self.sync == Sync::Commit
-            && let Err(error) = file.sync()
-        {
-            // Nobody can say what a failed sync left; taking it back is still worth the attempt.
-            let text = failed("sync", &error);
-            if let Err(error) = take_back() {
-                tracing::error!("{}", failed("cut", &error));
-            }
-            return Err(AppendError::InDoubt(text));
+        out.flush()?;
+        if self.sync == Sync::Commit {
+            segment.file.sync().map_err(Trouble::Sync)?;
         }
         Ok(out.offset)
+    }
+
+    /// Cuts the segment to what it was before the batch.
+    fn take_back(&self, segment: &Segment, trouble: Trouble) -> AppendError {
+        let path = segment.path.display();
+        let (text, certain) = match &trouble {
+            Trouble::Write(error) => (format!("cannot write to {path}: {error}"), true),
+            // What it found no space for is behind the tail. Of other failed syncs nobody can say
+            // what they left.
+            Trouble::Sync(error) => (format!("cannot sync {path}: {error}"), lacks_space(error)),
+            Trouble::Spilled { error, .. } => (error.to_string(), true),
+        };
+        match self.space.cut().and_then(|()| segment.file.sync()) {
+            Err(error) => AppendError::InDoubt(format!("{text}; cannot cut {path}: {error}")),
+            Ok(()) if !certain => AppendError::InDoubt(text),
+            Ok(()) => match trouble {
+                Trouble::Spilled { transaction, .. } => {
+                    AppendError::Unreadable { transaction, text }
+                }
+                Trouble::Write(_) | Trouble::Sync(_) => AppendError::TakenBack(text),
+            },
+        }
     }
 
     fn put(
@@ -137,7 +130,8 @@ impl SegmentLog {
         durable_to: u64,
         out: &mut Output<'_>,
         places: &mut Vec<Place>,
-    ) -> io::Result<()> {
+        unreadable: impl Fn(io::Error) -> Trouble,
+    ) -> Result<(), Trouble> {
         let LogTransaction { tid, meta, records, .. } = *transaction;
         let header = TransactionHeader::new(tid, meta, records, durable_to);
         let start = out.position();
@@ -153,18 +147,19 @@ impl SegmentLog {
             match &record.payload {
                 Payload::None => (),
                 Payload::Memory(data) => out.put(data)?,
-                Payload::Spilled(spilled) => out.put(&spilled.read()?)?,
+                Payload::Spilled(spilled) => {
+                    out.put(&spilled.read(record.oid, record.crc).map_err(&unreadable)?)?;
+                }
             }
             out.pad_to(offset + RECORD_HEADER_BYTES as u64 + padded(header.data_bytes()))?;
             places.push(Place { offset, segment, len: header.len });
         }
-        out.put(&header.total_bytes.to_le_bytes())
+        Ok(out.put(&header.total_bytes.to_le_bytes())?)
     }
 
     /// Starts a new segment. If that cannot be done, the current one just goes on growing.
     fn roll(&self, writer: &mut Writer) {
-        let promised = self.space().promised;
-        match self.try_roll(writer, promised) {
+        match self.try_roll(writer) {
             Ok(()) => (),
             Err(error) => tracing::warn!(
                 "cannot start a segment after {}: {error}; it is used on",
@@ -173,7 +168,7 @@ impl SegmentLog {
         }
     }
 
-    fn try_roll(&self, writer: &mut Writer, promised: u64) -> io::Result<()> {
+    fn try_roll(&self, writer: &mut Writer) -> io::Result<()> {
         let old = &writer.segment;
         if writer.durable < writer.tail {
             old.file.sync()?;
@@ -182,23 +177,10 @@ impl SegmentLog {
         let number = old.number + 1;
         let segment = Arc::new(self.files.create_segment(number, writer.last_tid)?);
         let tail = SEGMENT_HEADER_BYTES as u64;
-        let allocated = match segment.allocate(tail + promised) {
-            Ok(allocated) => allocated,
-            Err(error) => {
-                self.files.disk.remove(&segment.path)?;
-                return Err(error);
-            }
-        };
-        let mut space = self.space();
-        if tail + space.promised > allocated {
-            // More was promised meanwhile, in the old segment: stay there this time.
-            drop(space);
-            return self.files.disk.remove(&segment.path);
+        if let Err(error) = self.space.move_to(&segment, tail) {
+            self.files.disk.remove(&segment.path)?;
+            return Err(error);
         }
-        space.segment = Arc::clone(&segment);
-        space.tail = tail;
-        space.allocated = allocated;
-        drop(space);
         // Gives back what was allocated and not used.
         if let Err(error) = old.file.set_len(writer.tail) {
             tracing::warn!("cutting {}: {error}", old.path.display());
@@ -227,6 +209,23 @@ impl Files {
         self.disk.sync_dir(&self.segments_dir())?;
         let (sidecar_bytes, sidecar_ended) = (AtomicU64::new(0), AtomicBool::new(false));
         Ok(Segment { number, path, file, sidecar_bytes, sidecar_ended })
+    }
+}
+
+/// Why a batch was not written.
+enum Trouble {
+    Write(io::Error),
+    Sync(io::Error),
+    /// The temporary file of one of its transactions cannot be read.
+    Spilled {
+        transaction: usize,
+        error: io::Error,
+    },
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
     }
 }
 
