@@ -9,7 +9,7 @@ use crate::mailbox::{Mailbox, ReplyTo};
 
 /// What a session may ask of a storage.
 ///
-/// Nothing here blocks. What can wait (a vote behind a lock, a finish behind a sync, a read that
+/// Nothing here waits for another client or for a sync. What can wait (a vote behind a lock, a finish behind a sync, a read that
 /// misses memory) returns at once and its answer arrives in the caller's [`Mailbox`] as a
 /// [`crate::Completion`], in an order that a connection can pass on as it is: see
 /// [`Self::subscribe`]. All methods may be called from any thread.
@@ -63,6 +63,10 @@ pub trait Storage: Send + Sync {
 
 /// A transaction between begin and finish or abort. Dropping it aborts it, unless its finish was
 /// asked.
+///
+/// What it stores beyond its share of memory ([`crate::Options::spill_bytes`]) is written to a
+/// temporary file at once, on the caller's thread, without a sync; ending it empties that file. It
+/// has room for 16 million writes and checks.
 pub trait Transaction: Send {
     /// Writes a revision of `oid`, which is below 2^63, on top of revision `serial`; a later store
     /// replaces it.

@@ -81,7 +81,7 @@ pub struct Options {
     pub invalidation_queue_size: usize,
     /// A segment file is closed and a new one begun when it has grown to this.
     pub segment_bytes: u64,
-    /// A transaction keeps this much in memory and the rest in a temporary file.
+    /// A transaction keeps this many bytes in memory, and further data in a temporary file.
     pub spill_bytes: usize,
     /// Memory for records that were read lately; 0 for none.
     pub cache_bytes: usize,

@@ -203,3 +203,19 @@ fn a_vote_does_not_wait_while_space_is_allocated() {
     assert!(inbox.finished(finished).0.is_err());
     inbox.finish(&mut *late).unwrap();
 }
+
+#[test]
+fn a_transaction_keeps_no_more_in_memory_than_its_share() {
+    let disk = SimDisk::new();
+    let storage = support::open(&disk, small()).unwrap();
+    let mut transaction = storage.begin(support::meta());
+    let received = Bytes::from(vec![7; 1000]);
+    transaction.store(Oid(1), Tid::ZERO, received.slice(..1)).unwrap();
+    assert!(received.is_unique(), "a byte keeps no more than a byte");
+
+    // What has no data takes memory, too.
+    (2..20).for_each(|oid| transaction.delete(Oid(oid), Tid(1)).unwrap());
+    disk.inject(Fault::full(Call::Write).on("/data/tmp"));
+    let stored = transaction.store(Oid(20), Tid::ZERO, received.slice(..1));
+    assert!(matches!(stored, Err(Failure::Storage(_))), "it is not in memory: {stored:?}");
+}

@@ -130,9 +130,12 @@ fn commit(core: &Arc<Core>, mut batch: Vec<Committing>, places: &mut Vec<Place>)
     while !batch.is_empty() {
         let failure = match append(core, &batch, places) {
             Ok(()) => {
-                let owners: Vec<_> = batch.iter().map(|c| c.finish.pending.owner).collect();
-                publish(core, batch, places);
-                owners.into_iter().for_each(|owner| core.release(owner));
+                publish(core, &batch, places);
+                batch.iter().for_each(|one| core.release(one.finish.pending.owner));
+                if batch.iter().any(|one| one.finish.pending.has_file()) {
+                    // Emptying a large file takes long.
+                    core.pool.run(move || drop(batch));
+                }
                 return;
             }
             // The others are not to blame, and appended anew.
@@ -179,10 +182,10 @@ fn append(
     })
 }
 
-fn publish(core: &Arc<Core>, batch: Vec<Committing>, places: &[Place]) {
+fn publish(core: &Arc<Core>, batch: &[Committing], places: &[Place]) {
     let records =
         batch.iter().flat_map(|c| c.finish.records.iter().map(move |record| (c.tid, record.oid)));
-    core.publisher.publish(&batch, || {
+    core.publisher.publish(batch, || {
         for ((tid, oid), place) in records.zip(places) {
             core.index.publish(oid, Revision { tid, place: *place });
         }

@@ -36,9 +36,13 @@ pub(crate) struct State {
     pub(crate) promised_bytes: u64,
     /// What becomes of `writes` at a successful vote: by ascending oid, each once.
     pub(crate) records: Vec<Record>,
+    /// What `writes` and `checks` take.
     memory_bytes: usize,
     spill: Option<Arc<SpillFile>>,
 }
+
+/// What is not data stays in memory, however little of that is there: this many take about 1 GiB.
+const MAX_RECORDS: usize = 16 << 20;
 
 #[derive(Debug)]
 pub(crate) enum Stage {
@@ -80,6 +84,11 @@ impl Write {
 }
 
 impl Pending {
+    /// Whether some of its data are in a temporary file.
+    pub(crate) fn has_file(&self) -> bool {
+        self.lock().spill.is_some()
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // Every change of the state is one assignment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,16 +103,12 @@ pub(crate) struct Handle {
 
 impl Handle {
     pub(crate) fn new(core: Arc<Core>, owner: Owner, meta: Meta) -> Self {
-        let state = State {
-            stage: Stage::Open,
-            writes: Vec::new(),
-            checks: Vec::new(),
-            promised_bytes: 0,
-            records: Vec::new(),
-            memory_bytes: 0,
-            spill: None,
-        };
-        Self { core, pending: Arc::new(Pending { owner, meta, state: Mutex::new(state) }) }
+        let Meta { user, description, extension, tid, status } = meta;
+        let [user, description, extension] =
+            [user, description, extension].map(|part| Bytes::copy_from_slice(&part));
+        let meta = Meta { user, description, extension, tid, status };
+        let pending = Pending { owner, meta, state: Mutex::new(State::new()) };
+        Self { core, pending: Arc::new(pending) }
     }
 
     /// The state, if stores are still taken.
@@ -124,6 +129,7 @@ impl Handle {
             let what = format!("object {oid}: an oid must be below {}", Oid(oids::LIMIT));
             return Err(Failure::Storage(what));
         }
+        state.admit(size_of::<Write>())?;
         let crc = record_crc(oid, data.as_deref());
         let payload = match data {
             None => Payload::None,
@@ -147,6 +153,28 @@ impl Stage {
 }
 
 impl State {
+    fn new() -> Self {
+        Self {
+            stage: Stage::Open,
+            writes: Vec::new(),
+            checks: Vec::new(),
+            promised_bytes: 0,
+            records: Vec::new(),
+            memory_bytes: 0,
+            spill: None,
+        }
+    }
+
+    /// Counts one more write or check, which takes so many bytes besides its data.
+    fn admit(&mut self, bytes: usize) -> Result<(), Failure> {
+        if self.writes.len() + self.checks.len() >= MAX_RECORDS {
+            let what = format!("a transaction writes and checks at most {MAX_RECORDS} objects");
+            return Err(Failure::Storage(what));
+        }
+        self.memory_bytes = self.memory_bytes.saturating_add(bytes);
+        Ok(())
+    }
+
     /// Ends a vote, unless the transaction was aborted meanwhile: then nobody waits for it.
     pub(crate) fn answer_vote(&mut self, answer: Result<Vote, Failure>) {
         let next = match &answer {
@@ -163,11 +191,14 @@ impl State {
     }
 
     /// Keeps data in memory, or in a file when the transaction's share of memory is used up.
+    ///
+    /// In memory it is a copy, and so what is counted is what is taken: `data` may be a small part
+    /// of all that a connection has received.
     fn keep(&mut self, core: &Core, data: Bytes) -> Result<Payload, Failure> {
         let fits = self.memory_bytes.saturating_add(data.len()) <= core.options.spill_bytes;
         let Some(pool) = core.spill.as_ref().filter(|_| !fits) else {
             self.memory_bytes += data.len();
-            return Ok(Payload::Memory(data));
+            return Ok(Payload::Memory(Bytes::copy_from_slice(&data)));
         };
         let failed = |error: io::Error| Failure::Storage(error.to_string());
         let file = match &self.spill {
@@ -189,7 +220,9 @@ impl Transaction for Handle {
     }
 
     fn check_current_serial(&mut self, oid: Oid, serial: Tid) -> Result<(), Failure> {
-        self.open()?.checks.push((oid, serial));
+        let mut state = self.open()?;
+        state.admit(size_of::<(Oid, Tid)>())?;
+        state.checks.push((oid, serial));
         Ok(())
     }
 
@@ -233,5 +266,24 @@ impl Drop for Handle {
         drop(state);
         self.core.log.forget(promised_bytes);
         self.core.release(self.pending.owner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_only_checks_ends_somewhere() {
+        let mut state = State::new();
+        state.checks = vec![(Oid(7), Tid::ZERO); MAX_RECORDS - 1];
+        state.admit(16).unwrap();
+        state.checks.push((Oid(7), Tid::ZERO));
+        let failure = state.admit(16).unwrap_err();
+        assert!(
+            matches!(&failure, Failure::Storage(text) if text.contains("16777216")),
+            "{failure}"
+        );
+        assert_eq!(state.memory_bytes, 16);
     }
 }

@@ -53,10 +53,9 @@ impl RecordLog for MemoryLog {
         let mut kept = Vec::new();
         for (index, transaction) in batch.iter().enumerate() {
             for record in transaction.records {
-                // A copy, so that a small record does not keep a connection's whole buffer.
                 kept.push(match &record.payload {
                     Payload::None => Bytes::new(),
-                    Payload::Memory(data) => Bytes::copy_from_slice(data),
+                    Payload::Memory(data) => data.clone(),
                     Payload::Spilled(spilled) => {
                         spilled.read(record.oid, record.crc).map_err(|error| {
                             AppendError::Unreadable { transaction: index, text: error.to_string() }
