@@ -4,14 +4,14 @@
 
 mod support;
 
-use std::sync::mpsc;
+use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{Conflict, Failure, Oid, Tid, TransactionFault};
-use storage::{Completion, LockState, Meta, Storage, Transaction, Vote, Which};
-use testkit::{Call, Fault, Inbox, SimDisk};
+use storage::{Completion, LockState, Meta, Options, Storage, Ticket, Transaction, Vote, Which};
+use testkit::{Call, Change, Fault, Inbox, SimDisk};
 
 use support::small;
 
@@ -20,6 +20,21 @@ fn copied(storage: &dyn Storage, tid: Tid, oid: Oid) -> Box<dyn Transaction> {
     let mut transaction = storage.begin(Meta { tid: Some(tid), ..support::meta() });
     transaction.restore(oid, Some("copied".into())).unwrap();
     transaction
+}
+
+/// A transaction that creates `oid` with so many bytes.
+fn creates(storage: &dyn Storage, oid: Oid, bytes: usize) -> Box<dyn Transaction> {
+    let mut transaction = storage.begin(support::meta());
+    transaction.store(oid, Tid::ZERO, vec![1; bytes].into()).unwrap();
+    transaction
+}
+
+/// Asks for a vote and does not wait.
+fn ask_vote(inbox: &Inbox, transaction: &mut dyn Transaction) -> Ticket {
+    let reply = inbox.reply_to();
+    let ticket = reply.ticket;
+    transaction.vote(reply).unwrap();
+    ticket
 }
 
 #[test]
@@ -49,9 +64,7 @@ fn when_no_tid_is_left_the_vote_says_so_and_reads_go_on() {
     assert_eq!(inbox.finish(&mut *last), Ok(highest));
     let loaded = inbox.load(&*storage, Oid(1), Which::Before(Tid::MAX)).unwrap().unwrap();
     assert_eq!(loaded.tid, highest);
-    let mut late = storage.begin(support::meta());
-    late.store(Oid(2), Tid::ZERO, "late".into()).unwrap();
-    let voted = inbox.vote(&mut *late);
+    let voted = inbox.vote(&mut *creates(&*storage, Oid(2), 10));
     let Err(Failure::Storage(text)) = voted else { panic!("{voted:?}") };
     assert!(text.contains("no tid is left"), "{text}");
 }
@@ -66,8 +79,7 @@ fn promises_that_outlive_the_tids_fail_clearly() {
     inbox.finish(&mut *copy).unwrap();
     // There is one tid for two that are promised.
     let mut voted = [Oid(1), Oid(2)].map(|oid| {
-        let mut transaction = storage.begin(support::meta());
-        transaction.store(oid, Tid::ZERO, "promised".into()).unwrap();
+        let mut transaction = creates(&*storage, oid, 10);
         assert_eq!(inbox.vote(&mut *transaction), Ok(Vote::Promised));
         transaction
     });
@@ -113,9 +125,7 @@ fn conflicts_that_were_spilled_are_read_while_nobody_waits() {
     let inbox = Inbox::new();
     let (mut transaction, conflict) = stale(&*storage, &inbox, vec![7; 5000].into());
     let held = disk.hold(Call::Read);
-    let reply = inbox.reply_to();
-    let ticket = reply.ticket;
-    transaction.vote(reply).unwrap();
+    let ticket = ask_vote(&inbox, &mut *transaction);
     held.wait_for(1);
     // Its locks are free already, and the committer is not what reads.
     inbox.commit(&*storage, &[(Oid(1), conflict.committed, b"third")]).unwrap();
@@ -148,14 +158,9 @@ fn what_is_asked_of_a_closed_storage_is_answered() {
     let storage = support::open(&disk, small()).unwrap();
     let inbox = Inbox::new();
     inbox.commit(&*storage, &[(Oid(1), Tid::ZERO, b"there")]).unwrap();
-    let mut voted = storage.begin(support::meta());
-    voted.store(Oid(2), Tid::ZERO, "promised".into()).unwrap();
+    let [mut voted, mut waiting] = [10; 2].map(|bytes| creates(&*storage, Oid(2), bytes));
     assert_eq!(inbox.vote(&mut *voted), Ok(Vote::Promised));
-    let mut waiting = storage.begin(support::meta());
-    waiting.store(Oid(2), Tid::ZERO, "behind it".into()).unwrap();
-    let reply = inbox.reply_to();
-    let ticket = reply.ticket;
-    waiting.vote(reply).unwrap();
+    let ticket = ask_vote(&inbox, &mut *waiting);
     storage.close();
 
     let closed = |failure| {
@@ -176,11 +181,7 @@ fn a_vote_does_not_wait_while_space_is_allocated() {
     let disk = SimDisk::new();
     let storage = support::open(&disk, small()).unwrap();
     let inbox = Inbox::new();
-    let [mut failing, mut late] = [Oid(1), Oid(2)].map(|oid| {
-        let mut transaction = storage.begin(support::meta());
-        transaction.store(oid, Tid::ZERO, "data".into()).unwrap();
-        transaction
-    });
+    let [mut failing, mut late] = [Oid(1), Oid(2)].map(|oid| creates(&*storage, oid, 10));
     assert_eq!(inbox.vote(&mut *failing), Ok(Vote::Promised));
     disk.inject(Fault::full(Call::Write).on(".log"));
     let held = disk.hold(Call::Reserve);
@@ -218,4 +219,95 @@ fn a_transaction_keeps_no_more_in_memory_than_its_share() {
     disk.inject(Fault::full(Call::Write).on("/data/tmp"));
     let stored = transaction.store(Oid(20), Tid::ZERO, received.slice(..1));
     assert!(matches!(stored, Err(Failure::Storage(_))), "it is not in memory: {stored:?}");
+}
+
+#[test]
+fn what_waits_for_a_sync_becomes_one_write_and_one_sync() {
+    let disk = SimDisk::new();
+    let storage = support::open(&disk, Options::default()).unwrap();
+    let inbox = Inbox::new();
+    let mut voted: Vec<_> = (0..20).map(|oid| creates(&*storage, Oid(oid), 500)).collect();
+    for transaction in &mut voted {
+        assert_eq!(inbox.vote(&mut **transaction), Ok(Vote::Promised));
+    }
+    let from = disk.op_count();
+    let held = disk.hold(Call::Sync);
+    let mut tickets = Vec::new();
+    for transaction in &mut voted {
+        let reply = inbox.reply_to();
+        tickets.push(reply.ticket);
+        transaction.finish(reply).unwrap();
+        // The first one alone; the others queue while that is being synced.
+        held.wait_for(1);
+    }
+    drop(held);
+    let tids: Vec<_> =
+        tickets.into_iter().map(|ticket| inbox.finished(ticket).0.unwrap()).collect();
+    assert!(tids.is_sorted_by(|a, b| a < b), "in the order of the queue: {tids:?}");
+    let done: Vec<_> = disk.ops()[from..]
+        .iter()
+        .map(|op| match &op.change {
+            Change::Write { data, .. } => ("write", data.len() / 500),
+            Change::Sync { .. } => ("sync", 0),
+            other => panic!("{other:?} of {}", op.path.display()),
+        })
+        .collect();
+    let [("write", 1), ("sync", 0), ("write", others), ("sync", 0)] = done[..] else {
+        panic!("{done:?}")
+    };
+    assert!(others >= 19, "all the others");
+}
+
+/// Two connections end at the same moment: one has voted, the other one waits for its lock.
+#[test]
+fn aborts_at_the_same_time_leave_nothing_locked() {
+    let disk = SimDisk::new();
+    let storage = support::open(&disk, small()).unwrap();
+    let inbox = Inbox::new();
+    for round in 0..200 {
+        let [mut first, mut waiting, mut last] = [10; 3].map(|n| creates(&*storage, Oid(round), n));
+        assert_eq!(inbox.vote(&mut *first), Ok(Vote::Promised));
+        let ticket = ask_vote(&inbox, &mut *waiting);
+        assert!(inbox.try_answer(ticket).is_none());
+        let together = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                together.wait();
+                if round % 2 == 0 {
+                    drop(first);
+                } else {
+                    inbox.finish(&mut *first).unwrap();
+                }
+            });
+            scope.spawn(|| {
+                together.wait();
+                drop(waiting);
+            });
+        });
+        let voted = inbox.vote(&mut *last).unwrap();
+        assert_eq!(matches!(voted, Vote::Promised), round % 2 == 0, "{voted:?}");
+        drop(last);
+        assert_eq!(storage.lock_state(), LockState::default());
+    }
+}
+
+/// A connection ends while space is allocated for its vote.
+#[test]
+fn an_abort_gives_back_what_is_promised_later() {
+    let disk = SimDisk::new();
+    let storage = support::open(&disk, small()).unwrap();
+    let inbox = Inbox::new();
+    let held = disk.hold(Call::Reserve);
+    let mut aborted = creates(&*storage, Oid(1), 10_000_000);
+    let ticket = ask_vote(&inbox, &mut *aborted);
+    held.wait_for(1);
+    drop(aborted);
+    drop(held);
+    // It fits only once, and no more is to be had.
+    let mut next = creates(&*storage, Oid(1), 10_000_000);
+    assert_eq!(inbox.vote(&mut *next), Ok(Vote::Promised));
+    assert!(inbox.try_answer(ticket).is_none(), "nobody waits for it");
+    disk.set_capacity_bytes(Some(disk.used_bytes()));
+    assert!(disk.used_bytes() < 20_000_000);
+    inbox.finish(&mut *next).unwrap();
 }
