@@ -36,6 +36,8 @@ pub struct Connection {
     deaf: bool,
     /// Everything has been said; the connection ends when it is written.
     leaving: bool,
+    /// The last call of [`Self::handle`] did nothing, because of the output.
+    postponed: bool,
     place: Place,
 }
 
@@ -97,6 +99,7 @@ impl Connection {
             heard: false,
             deaf: false,
             leaving: false,
+            postponed: false,
             place,
         };
         connection.say(&dialect.greeting());
@@ -134,9 +137,12 @@ impl Connection {
         self.check_leaving()
     }
 
-    /// Whether [`Self::handle`] left requests alone because of the output, which is now written.
+    /// Whether [`Self::handle`] left something alone because of the output, of which enough is
+    /// written now: requests, or the mailbox, of which nobody will be told again.
     pub fn has_work(&self) -> bool {
-        self.output.rest().is_empty() && self.wants_input() && buffers::has_frame(&self.input)
+        let has_requests = || self.output.rest().is_empty() && self.wants_input();
+        self.postponed && !self.output_is_high()
+            || has_requests() && buffers::has_frame(&self.input)
     }
 
     /// Handles what was read and what is in the mailbox.
@@ -147,7 +153,8 @@ impl Connection {
             Phase::Stopping => return self.handle_stop(),
             Phase::Stopped => return Err(Closed::Stopped),
         }
-        if self.output_is_high() {
+        self.postponed = self.output_is_high();
+        if self.postponed {
             // What is pushed to a client that does not read has to stay in the mailbox: that is
             // where it is counted.
             return self.check_patience();

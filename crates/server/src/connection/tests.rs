@@ -178,6 +178,26 @@ fn requests_wait_while_the_client_does_not_take_the_answers() {
 }
 
 #[test]
+fn what_comes_while_the_client_does_not_read_is_sent_when_it_does() {
+    let server = server(&[]);
+    let mut writer = Pair::registered(&server);
+    writer.commit(1, &[7; 2 << 20]);
+    let mut slow = Pair::registered(&server);
+    slow.receive().unwrap();
+    slow.ask(&Request::LoadBefore { oid: Oid(1), before: Tid::MAX }).unwrap();
+    writer.commit(2, b"x");
+    // Woken by the invalidation, which has to stay where it is counted.
+    slow.connection.handle().unwrap();
+    assert!(!slow.connection.has_work(), "the output comes first");
+    slow.connection.consume(slow.connection.output().len() - 10).unwrap();
+    assert!(slow.connection.has_work(), "nobody wakes it again");
+    slow.connection.handle().unwrap();
+    slow.receive().unwrap();
+    assert!(slow.received.windows(21).any(|window| window == b"invalidateTransaction"));
+    assert!(!slow.connection.has_work());
+}
+
+#[test]
 fn what_is_pushed_to_a_client_that_does_not_read_is_counted() {
     let server = server(&["--max-outgoing=1K"]);
     let mut writer = Pair::registered(&server);

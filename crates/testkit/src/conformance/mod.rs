@@ -109,6 +109,7 @@ macro_rules! conformance {
             waiting::votes_for_one_object_are_answered_in_turn,
             waiting::a_lock_goes_to_who_came_first,
             waiting::loads_go_on_while_a_vote_waits,
+            waiting::a_vote_is_answered_to_who_did_not_read_meanwhile,
             waiting::a_waiting_vote_can_be_aborted,
             waiting::a_lost_connection_frees_its_locks,
             waiting::read_checks_share_a_lock,

@@ -99,6 +99,28 @@ pub fn loads_go_on_while_a_vote_waits(setup: &Setup) {
     assert_eq!(first.load(Oid(1)), "second");
 }
 
+/// What the server has for a client that does not read at the time is sent when it reads again,
+/// even if the client asks for nothing more.
+pub fn a_vote_is_answered_to_who_did_not_read_meanwhile(setup: &Setup) {
+    let bench = Bench::start(setup);
+    let (mut first, mut second) = bench.peers();
+    // More than all buffers between the two can hold.
+    let base = first.commit(&[(Oid(1), Tid::ZERO, &[7; 20 << 20])]);
+    let transaction = first.voted(Oid(2), Tid::ZERO, b"first");
+    let waits = second.begin();
+    second.store(waits, Oid(2), Tid::ZERO, b"second");
+    let vote = second.send(&Request::Vote { transaction: waits });
+    let loads = first.status().loads;
+    let load = second.send(&Request::LoadBefore { oid: Oid(1), before: Tid::MAX });
+    first.wait_for_status("the load is answered", |status| status.loads > loads);
+    first.abort(transaction);
+    first.wait_for_status("the vote is over", |status| status.waiting == 0);
+    let Reply::Loaded(Some(loaded)) = second.answer(load) else { panic!("not loaded") };
+    assert_eq!((loaded.tid, loaded.data.len()), (base, 20 << 20));
+    assert_eq!(second.answer(vote), Reply::Voted);
+    second.finish(waits);
+}
+
 /// It gives its place in the queue away, and its vote gets an answer.
 pub fn a_waiting_vote_can_be_aborted(setup: &Setup) {
     let bench = Bench::start(setup);
