@@ -4,9 +4,8 @@ use bytes::Bytes;
 
 use crate::ids::{Oid, Tid};
 
-/// A client's own name for its transaction; the server only compares and echoes it.
-///
-/// ZEO's client sends Python's `id()` of the transaction object.
+/// A client's own name for its transaction; the server only compares and echoes it. ZEO's client
+/// sends Python's `id()` of the transaction object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionId(pub i128);
 

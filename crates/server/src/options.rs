@@ -95,7 +95,8 @@ pub struct Options {
     )]
     pub max_message: usize,
 
-    /// Close a connection whose client reads so slowly that more than this waits for it
+    /// Close a connection whose client reads so slowly that more than this waits for it, besides
+    /// the answers that it asked for
     #[arg(
         long,
         value_name = "BYTES",

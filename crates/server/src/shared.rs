@@ -17,7 +17,7 @@ use tracing::warn;
 pub struct Server {
     pub(crate) host: Arc<Host>,
     pub(crate) limits: Limits,
-    /// How much may wait for one client.
+    /// How much may wait for one client, besides answers.
     pub(crate) outgoing_bytes_max: usize,
     connections_max: usize,
     registry: Mutex<Registry>,

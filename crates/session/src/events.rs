@@ -1,5 +1,7 @@
 //! What comes through the mailbox: invalidations, and answers that could not be given at once.
 
+use std::collections::VecDeque;
+
 use protocol::{Codec, Failure, Loaded, MessageId, Oid, Push, Reply, Tid};
 use storage::{Completion, Event, Invalidation, Vote};
 
@@ -21,6 +23,9 @@ impl<C: Codec> Session<C> {
                     }
                 }
             }
+        }
+        if self.events.capacity() > KEPT_EVENTS {
+            self.events = VecDeque::new();
         }
         Ok(())
     }
@@ -142,3 +147,6 @@ impl<C: Codec> Session<C> {
         }
     }
 }
+
+/// A queue that had room for more than this many events is not kept.
+const KEPT_EVENTS: usize = 64;

@@ -22,6 +22,7 @@ struct Queue {
     /// With the batch that an event belongs to; it is hidden until the gate opens for that.
     events: VecDeque<(u64, Event)>,
     gate: Option<Arc<Gate>>,
+    /// Of the events: see [`Event::bytes`].
     bytes: usize,
     overflowed: bool,
 }
@@ -129,7 +130,11 @@ impl fmt::Debug for ReplyTo {
 }
 
 impl Mailbox {
-    /// A mailbox that overflows when its events take more than `limit_bytes` in memory.
+    /// A mailbox that overflows when something comes while invalidations of more than
+    /// `limit_bytes` wait.
+    ///
+    /// So one event of any size fits: it says nothing of how fast the client reads. Answers do not
+    /// count: the connection has asked for them, and limits how many it waits for.
     pub fn new(limit_bytes: usize, wake: Arc<dyn Wake>) -> Arc<Self> {
         Arc::new(Self { queue: Mutex::default(), wake, limit_bytes })
     }
@@ -176,6 +181,9 @@ impl Mailbox {
             queue.bytes = queue.bytes.saturating_sub(event.bytes());
             into.push_back(event);
         }
+        if queue.events.is_empty() && queue.events.capacity() > KEPT_EVENTS {
+            queue.events = VecDeque::new();
+        }
         Ok(())
     }
 
@@ -202,27 +210,26 @@ impl Queue {
             return;
         }
         for event in events {
+            if self.bytes > limit_bytes {
+                self.overflowed = true;
+                self.events = VecDeque::new();
+                return;
+            }
             self.bytes += event.bytes();
             self.events.push_back((batch, event));
-        }
-        if self.bytes > limit_bytes {
-            self.overflowed = true;
-            self.events = VecDeque::new();
         }
     }
 }
 
 impl Event {
-    /// About what it takes, in memory and on the wire.
+    /// What counts against the limit: about what it takes, in memory and on the wire.
     fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + match self {
-                Self::Invalidated(invalidation) => invalidation.oids.len() * size_of::<Oid>(),
-                Self::Completed { completion: Completion::Loaded(Ok(Some(loaded))), .. } => {
-                    loaded.data.len()
-                }
-                Self::Completed { .. } => 0,
+        match self {
+            Self::Invalidated(invalidation) => {
+                size_of::<Self>() + invalidation.oids.len() * size_of::<Oid>()
             }
+            Self::Completed { .. } => 0,
+        }
     }
 }
 
@@ -232,4 +239,89 @@ impl Event {
 pub struct Overflowed {
     /// The mailbox's limit.
     pub limit_bytes: usize,
+}
+
+/// A queue that had room for more than this many events is not kept when it is empty.
+const KEPT_EVENTS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Calls(AtomicUsize);
+
+    impl Wake for Calls {
+        fn wake(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn mailbox() -> (Arc<Mailbox>, Arc<Calls>) {
+        let calls = Arc::new(Calls::default());
+        (Mailbox::new(LIMIT_BYTES, calls.clone()), calls)
+    }
+
+    fn invalidation(oids: u64) -> Event {
+        Event::Invalidated(Invalidation { tid: Tid(1), oids: (0..oids).map(Oid).collect() })
+    }
+
+    fn drain(mailbox: &Mailbox) -> Result<usize, Overflowed> {
+        let mut events = VecDeque::new();
+        mailbox.drain(&mut events).map(|()| events.len())
+    }
+
+    #[test]
+    fn one_event_of_any_size_fits_and_the_next_one_does_not() {
+        let (mailbox, calls) = mailbox();
+        for _ in 0..2 {
+            mailbox.push([invalidation(LIMIT_BYTES as u64)]);
+            assert_eq!(drain(&mailbox), Ok(1));
+        }
+        assert_eq!(calls.0.load(Ordering::Relaxed), 2);
+        mailbox.push([invalidation(LIMIT_BYTES as u64)]);
+        assert!(!mailbox.overflowed());
+        mailbox.push([invalidation(0)]);
+        assert_eq!(drain(&mailbox), Err(Overflowed { limit_bytes: LIMIT_BYTES }));
+        assert_eq!(calls.0.load(Ordering::Relaxed), 4, "the overflow is told as well");
+    }
+
+    #[test]
+    fn small_events_count_until_they_are_drained() {
+        let (mailbox, _calls) = mailbox();
+        for _ in 0..100 {
+            mailbox.push([invalidation(1), invalidation(1)]);
+            assert_eq!(drain(&mailbox), Ok(2));
+        }
+        mailbox.push((0..100).map(|_| invalidation(1)));
+        assert!(mailbox.overflowed());
+    }
+
+    #[test]
+    fn answers_do_not_count() {
+        let (mailbox, _calls) = mailbox();
+        let reply = ReplyTo { mailbox: Arc::clone(&mailbox), ticket: Ticket(1) };
+        for _ in 0..128 {
+            let data = vec![7; LIMIT_BYTES];
+            let loaded = Loaded { data, tid: Tid(1), end: None };
+            reply.send(Completion::Loaded(Ok(Some(loaded))));
+        }
+        assert_eq!(drain(&mailbox), Ok(128));
+    }
+
+    #[test]
+    fn the_memory_of_many_events_is_not_kept() {
+        let (mailbox, _calls) = mailbox();
+        mailbox.attach(Arc::default());
+        mailbox.push((0..1000).map(|_| Event::Completed {
+            ticket: Ticket(1),
+            completion: Completion::Finished(Ok(Tid(1))),
+        }));
+        assert_eq!(drain(&mailbox), Ok(1000));
+        assert_eq!(mailbox.lock().events.capacity(), 0);
+    }
+
+    const LIMIT_BYTES: usize = 1000;
 }

@@ -1,3 +1,4 @@
+use std::ops::RangeInclusive;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -80,7 +81,7 @@ impl Pair {
         self.connection.consume(self.connection.output().len())
     }
 
-    fn begin_and_vote(&mut self, oid: u64, data: &[u8]) {
+    fn begin_and_vote(&mut self, oids: RangeInclusive<u64>, data: &[u8]) {
         let transaction = TransactionId(1);
         self.ask(&Request::Begin(Begin {
             transaction,
@@ -91,8 +92,10 @@ impl Pair {
             status: b' ',
         }))
         .unwrap();
-        let data = bytes::Bytes::copy_from_slice(data);
-        self.ask(&Request::Store { transaction, oid: Oid(oid), serial: Tid::ZERO, data }).unwrap();
+        for oid in oids.map(Oid) {
+            let data = bytes::Bytes::copy_from_slice(data);
+            self.ask(&Request::Store { transaction, oid, serial: Tid::ZERO, data }).unwrap();
+        }
         self.receive().unwrap();
         self.received.clear();
         self.ask(&Request::Vote { transaction }).unwrap();
@@ -101,7 +104,11 @@ impl Pair {
 
     /// The storage works in its own threads, so this waits for it.
     fn commit(&mut self, oid: u64, data: &[u8]) {
-        self.begin_and_vote(oid, data);
+        self.commit_all(oid..=oid, data);
+    }
+
+    fn commit_all(&mut self, oids: RangeInclusive<u64>, data: &[u8]) {
+        self.begin_and_vote(oids, data);
         self.ask(&Request::Finish { transaction: TransactionId(1) }).unwrap();
         self.wait_for_reply();
     }
@@ -215,10 +222,24 @@ fn what_is_pushed_to_a_client_that_does_not_read_is_counted() {
 }
 
 #[test]
+fn a_client_that_reads_is_told_of_a_transaction_of_any_size() {
+    let server = server(&["--max-outgoing=1K"]);
+    let mut writer = Pair::registered(&server);
+    let mut reader = Pair::registered(&server);
+    for round in 0..3 {
+        reader.receive().unwrap();
+        reader.received.clear();
+        writer.commit_all(round * 1000..=round * 1000 + 999, b"x");
+        reader.connection.handle().unwrap();
+        assert!(reader.connection.output().len() > 8 * 1000);
+    }
+}
+
+#[test]
 fn a_stopping_server_answers_a_finish_and_nothing_else() {
     let server = server(&[]);
     let mut pair = Pair::registered(&server);
-    pair.begin_and_vote(1, b"x");
+    pair.begin_and_vote(1..=1, b"x");
     pair.ask(&Request::Finish { transaction: TransactionId(1) }).unwrap();
     let mut idle = Pair::registered(&server);
     idle.receive().unwrap();

@@ -104,6 +104,7 @@ macro_rules! conformance {
             order::finishes_and_invalidations_come_in_tid_order,
             order::a_registration_among_commits_leaves_no_gap,
             order::a_ping_after_a_finish_hears_of_it_first,
+            order::a_reader_that_was_slow_misses_nothing,
             order::recent_invalidations_are_remembered,
             waiting::a_voted_transaction_delays_no_other_object,
             waiting::votes_for_one_object_are_answered_in_turn,

@@ -119,6 +119,31 @@ pub fn a_ping_after_a_finish_hears_of_it_first(setup: &Setup) {
     }
 }
 
+/// A client that does not read for a while, and then does.
+pub fn a_reader_that_was_slow_misses_nothing(setup: &Setup) {
+    let bench = Bench::start(setup);
+    let (mut writer, mut reader) = bench.peers();
+    // More than all buffers between the two can hold.
+    writer.commit(&[(Oid(1), Tid::ZERO, &[7; 20 << 20])]);
+    let mut serial = Tid::ZERO;
+    for _ in 0..2 {
+        reader.ping();
+        reader.heard.clear();
+        let loads = writer.status().loads;
+        let load = reader.send(&Request::LoadBefore { oid: Oid(1), before: Tid::MAX });
+        writer.wait_for_status("the load is answered", |status| status.loads > loads);
+        let mut committed = vec![];
+        for _ in 0..50 {
+            serial = writer.commit(&[(Oid(2), serial, b"x")]);
+            committed.push(serial);
+        }
+        assert!(matches!(reader.answer(load), Reply::Loaded(Some(_))));
+        reader.ping();
+        let heard: Vec<Tid> = reader.heard.iter().map(|(tid, _)| *tid).collect();
+        assert_eq!(heard, committed);
+    }
+}
+
 /// For clients that come back, as far as the queue goes.
 pub fn recent_invalidations_are_remembered(setup: &Setup) {
     let bench = Bench::start_with(setup, &["--invalidation-queue-size", "5"]);
