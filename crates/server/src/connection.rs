@@ -11,6 +11,7 @@ use storage::{Mailbox, Overflowed, Wake};
 use tracing::{debug, info, warn};
 
 use crate::buffers::{self, Output};
+use crate::one_line::OneLine;
 use crate::peer::{self, Peer};
 use crate::shared::{Phase, Place, Server};
 use crate::status;
@@ -186,19 +187,20 @@ impl Connection {
             Some(ref own) if matches!(why, Closed::ByClient | Closed::Io(_)) => own,
             _ => why,
         };
+        let said = OneLine(why);
         match why {
             // Health checks connect and go, all day long.
-            Closed::ByClient | Closed::Io(_) if !self.heard => debug!(peer, "closed: {why}"),
+            Closed::ByClient | Closed::Io(_) if !self.heard => debug!(peer, "closed: {said}"),
             Closed::ByClient | Closed::Io(_) if !self.input.is_empty() => {
-                info!(peer, "disconnected in the middle of a message: {why}");
+                info!(peer, "disconnected in the middle of a message: {said}");
             }
             Closed::ByClient => info!(peer, "disconnected"),
-            Closed::Io(_) | Closed::Stopped => info!(peer, "disconnected: {why}"),
-            Closed::Finished => debug!(peer, "closed: {why}"),
+            Closed::Io(_) | Closed::Stopped => info!(peer, "disconnected: {said}"),
+            Closed::Finished => debug!(peer, "closed: {said}"),
             Closed::Answer(_)
             | Closed::AnswerTooLong(_)
             | Closed::Overflowed(_)
-            | Closed::Session(_) => warn!(peer, "closed: {why}"),
+            | Closed::Session(_) => warn!(peer, "closed: {said}"),
         }
     }
 

@@ -21,6 +21,7 @@ mod buffers;
 mod clock;
 pub mod connection;
 pub mod listen;
+mod one_line;
 pub mod options;
 mod peer;
 pub mod run;

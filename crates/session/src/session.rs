@@ -19,6 +19,9 @@ pub const HIGH_WATER_BYTES: usize = 1 << 20;
 /// With so many answers outstanding, no further request is handled.
 const MAX_OUTSTANDING: usize = 128;
 
+/// A client's label is cut off behind so many characters.
+const LABEL_CHARS_MAX: usize = 100;
+
 /// One connection after its handshake.
 ///
 /// # Order
@@ -34,7 +37,9 @@ pub struct Session<C> {
     pub(crate) host: Arc<Host>,
     pub(crate) mailbox: Arc<Mailbox>,
     limits: Limits,
-    /// Who it is, for the log.
+    /// Where it comes from, for the log.
+    peer: String,
+    /// Who it is, for the log: `peer`, behind what the client calls itself.
     label: String,
     pub(crate) joined: Option<Joined>,
     /// What has been asked of the storage and not been answered.
@@ -97,7 +102,8 @@ impl<C: Codec> Session<C> {
             host,
             mailbox,
             limits,
-            label: peer,
+            label: peer.clone(),
+            peer,
             joined: None,
             asked: BTreeMap::new(),
             next_ticket: 0,
@@ -135,7 +141,8 @@ impl<C: Codec> Session<C> {
         self.asked.values().any(|asked| matches!(asked, Asked::Finish { .. }))
     }
 
-    /// Who this is, for the log: the peer, and the client's own label.
+    /// Who this is, for the log: the client's own label, of limited length, and the peer. The
+    /// client chose it, so that it may hold any character.
     pub fn label(&self) -> &str {
         &self.label
     }
@@ -149,7 +156,8 @@ impl<C: Codec> Session<C> {
             }
             _ if self.joined.is_none() => Err(Closed::OutOfOrder("a request before register")),
             Request::Label(label) => {
-                self.label = format!("{label} {}", self.label);
+                let label: String = label.chars().take(LABEL_CHARS_MAX).collect();
+                self.label = format!("{label} {}", self.peer);
                 self.reply(id, &Reply::Done, output)
             }
             Request::Unsupported { method } => self.unsupported(id, method, output),

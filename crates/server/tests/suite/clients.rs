@@ -100,6 +100,34 @@ fn a_client_that_leaves_is_told_by_its_label() {
 }
 
 #[test]
+fn what_a_client_says_is_no_line_of_the_log() {
+    let (server, _directory) = serve(&[ANYWHERE, IN_MEMORY]);
+    let forged = "\nFORGED \u{1b}[2J";
+    // Not even registered: a one-way `register` that fails closes the connection.
+    let mut stranger = server.connect(0);
+    assert!(read_frame(&mut *stranger).is_some());
+    write_frame(&mut *stranger, b"M5");
+    let name = [&[0xd9, forged.len() as u8], forged.as_bytes()].concat();
+    let register = [b"\x94\x01\xc3\xa8register\x92", &name[..], b"\xc2"].concat();
+    write_frame(&mut *stranger, &register);
+    assert_eq!(read_frame(&mut *stranger), None);
+    let line = server.wait_for_log("FORGED");
+    assert!(line.contains("WARN") && line.contains("unknown storage"), "{line}");
+
+    let mut client = Client::register(server.connect(0), "1");
+    for label in [forged, &"x".repeat(10_000), "last\nFORGED"] {
+        client.tell(&Request::Label(label.to_owned()));
+        assert_eq!(client.ask(&Request::Ping), Reply::Done);
+    }
+    drop(client);
+    let line = server.wait_for_log("disconnected");
+    assert!(line.contains(r"last\nFORGED 127.0.0.1:") && line.len() < 200, "{line}");
+    let log = server.stop();
+    assert_eq!(log.iter().filter(|line| line.contains("FORGED")).count(), 2, "{log:?}");
+    assert!(!log.iter().any(|line| line.contains('\u{1b}')), "{log:?}");
+}
+
+#[test]
 fn requests_in_pieces_and_in_heaps_are_answered_in_order() {
     let (server, _directory) = serve(&[ANYWHERE, IN_MEMORY]);
     let mut client = Client::register(server.connect(0), "1");
