@@ -256,16 +256,18 @@ pub struct Restore {
     pub tid: u64,
 }
 /// First phase of the commit. Answered by Voted or by Conflicts.
-/// Errors: READ_CONFLICT, CONFLICT, UNKNOWN_OID, READ_ONLY, STORAGE, the codes of transactions, and
-/// what was wrong with the one-way requests before it.
+/// Errors: READ_CONFLICT, CONFLICT (see above: of a delete, or of the ninth vote), UNKNOWN_OID,
+/// READ_ONLY, STORAGE, the codes of transactions, and what was wrong with the one-way requests before
+/// it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Vote {
     /// The transaction that was begun.
     #[prost(uint64, tag = "1")]
     pub transaction: u64,
 }
-/// Second phase of the commit, after Voted. Answered by TidIs. Errors: NOT_VOTED; STORAGE;
-/// WRONG_TRANSACTION if the connection has no such transaction.
+/// Second phase of the commit, after Voted. Answered by TidIs. Errors: NOT_VOTED, and the transaction
+/// is still there; WRONG_TRANSACTION if the connection has no such transaction; STORAGE, after which
+/// the transaction may have finished or not: the server may be unable to say what its disk has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Finish {
     /// The transaction that voted.
@@ -557,7 +559,7 @@ pub enum ErrorCode {
     BadId = 3,
     /// A write to a read-only server, storage or connection.
     ReadOnly = 4,
-    /// A delete on a revision that is not current.
+    /// A delete on a revision that is not current, or the ninth vote that met conflicts.
     Conflict = 5,
     /// A checked revision is not current any more.
     ReadConflict = 6,

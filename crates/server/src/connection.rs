@@ -274,8 +274,9 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// No client's answer to the greeting is longer.
-const ANSWER_BYTES_MAX: usize = 64;
+/// No client's answer to the greeting is longer: a promise of the protobuf protocol, where clients
+/// name their software in it.
+const ANSWER_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests;

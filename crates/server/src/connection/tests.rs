@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::Parser as _;
 use protocol::{Begin, Codec as _, Limits, Oid, Request, Tid, TransactionId};
 use protocol_msgpack::MsgPack;
+use protocol_proto::Proto;
 use session::Host;
 
 use super::*;
@@ -152,6 +153,22 @@ fn ruok_is_answered_and_then_all_is_said() {
     let text = String::from_utf8(pair.received).unwrap();
     assert!(text.contains(r#"{"1": {"connections": 0"#), "{text}");
     assert!(text.contains(r#""start": "today""#), "{text}");
+}
+
+#[test]
+fn a_client_may_tell_much_of_its_software() {
+    let server = server(&[]);
+    for (length, is_accepted) in [(4096, true), (4097, false)] {
+        let mut answer = Proto::answer(&Dialect::Proto.greeting()).unwrap();
+        // The field of the software again, which replaces the first one.
+        let software = length - answer.len() - 3;
+        answer.extend_from_slice(&[0x1a, 0x80 | (software & 0x7f) as u8, (software >> 7) as u8]);
+        answer.resize(length, b'x');
+        let wake = Arc::new(Calls::default());
+        let connection = Connection::new(&server, Dialect::Proto, "me".to_owned(), wake).unwrap();
+        let mut pair = Pair { connection, received: Vec::new(), calls: Mutex::new(0) };
+        assert_eq!(pair.send(&frame_of(&answer)).is_ok(), is_accepted);
+    }
 }
 
 #[test]
