@@ -45,6 +45,10 @@ impl Encoding for Z5 {
         self.machine.parse(frame, limits, tree)
     }
 
+    fn release(&mut self) {
+        self.machine.release();
+    }
+
     fn write(out: &mut Vec<u8>, message: impl FnOnce(&mut PickleWriter<'_>)) {
         out.extend_from_slice(&[opcode::PROTO, PROTOCOL]);
         message(&mut PickleWriter::new(out));

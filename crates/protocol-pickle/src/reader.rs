@@ -34,12 +34,16 @@ impl Machine {
         tree: &mut Tree,
     ) -> Result<NodeId, Malformed> {
         tree.reset(limits);
-        if self.stack.capacity() > KEPT_VALUES {
-            self.stack = Vec::new();
-        }
         self.stack.clear();
         self.marks.clear();
         Run { frame, position: 0, depth: limits.depth, tree, machine: self }.whole()
+    }
+
+    /// Gives back what a huge message has left.
+    pub(crate) fn release(&mut self) {
+        if self.stack.capacity() > KEPT_VALUES {
+            self.stack = Vec::new();
+        }
     }
 }
 

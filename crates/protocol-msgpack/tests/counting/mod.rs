@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use bytes::Bytes;
-use protocol::{Codec, Expect, Limits, Loaded, Oid, Request, Tid};
+use protocol::{Codec, Expect, Limits, Loaded, Oid, Push, Request, Tid};
 
 /// Allocations while one client loads a record, once warm: the request decoded, the reply
 /// encoded into a buffer with room and decoded by the client.
@@ -36,10 +36,29 @@ pub(crate) fn read<C: Codec>() -> usize {
     served + COUNT.get() - before
 }
 
+/// Bytes that a codec keeps after it has decoded a long message, on either side.
+pub(crate) fn kept<C: Codec>() -> isize {
+    let mut codec = C::new(Limits::default());
+    let mut out = Vec::new();
+    let oids = (0..100_000).map(Oid).collect();
+    codec.encode_push(&Push::Invalidate { tid: Tid(1), oids }, &mut out);
+    let message = Bytes::from(out);
+    // The first slice of a buffer makes its reference count.
+    drop(message.clone());
+    let before = BYTES.get();
+    assert!(codec.decode_incoming(&message, &mut |_| None).is_ok());
+    let after_incoming = BYTES.get();
+    // A server knows no such method, but has to look at all of the message to say so.
+    drop(codec.decode_request(&message));
+    (after_incoming - before).max(BYTES.get() - before)
+}
+
 struct Counting;
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
+    /// In use.
+    static BYTES: Cell<isize> = const { Cell::new(0) };
 }
 
 #[global_allocator]
@@ -50,11 +69,13 @@ static COUNTING: Counting = Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.set(COUNT.get() + 1);
+        BYTES.set(BYTES.get() + layout.size().cast_signed());
         // SAFETY: the caller's promises are those that the system's allocator asks for.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        BYTES.set(BYTES.get() - layout.size().cast_signed());
         // SAFETY: as above; `pointer` is from `alloc`, so from the system's allocator.
         unsafe { System.dealloc(pointer, layout) }
     }

@@ -29,6 +29,9 @@ pub trait Encoding: Default + Send + 'static {
         tree: &mut Tree,
     ) -> Result<NodeId, Malformed>;
 
+    /// Gives back what a huge message has made of the scratch memory.
+    fn release(&mut self) {}
+
     /// Appends the message that `message` writes, one value, to `out`.
     fn write(out: &mut Vec<u8>, message: impl FnOnce(&mut Self::Writer<'_>));
 

@@ -45,6 +45,12 @@ impl<E: Encoding> Zeo<E> {
         let root = self.encoding.parse(frame, &self.limits, &mut self.tree)?;
         Ok(Value::new(&self.tree, frame, root))
     }
+
+    /// Gives the memory of a huge message back, at once: the connection may be idle from now on.
+    fn release(&mut self) {
+        self.tree.release();
+        self.encoding.release();
+    }
 }
 
 impl<E: Encoding> Codec for Zeo<E> {
@@ -81,16 +87,9 @@ impl<E: Encoding> Codec for Zeo<E> {
     }
 
     fn decode_request(&mut self, frame: &Bytes) -> Result<Call, Malformed> {
-        let message = self.parse(frame)?;
-        let [id, one_way, name, arguments] =
-            message.array().ok_or_else(|| Malformed("not a message of four parts".into()))?;
-        if id.int() == Some(-1) {
-            return Ok(Call { id: None, request: Request::KeepAlive });
-        }
-        let name = name.str().ok_or_else(|| Malformed("the method's name is no text".into()))?;
-        let request = request::decode::<E>(name, arguments)?;
-        let id = (!one_way.is_true()).then(|| MessageId(id.raw().into()));
-        Ok(Call { id, request })
+        let call = self.parse(frame).and_then(call_of::<E>);
+        self.release();
+        call
     }
 
     fn encode_reply(&mut self, id: &MessageId, reply: &Reply, out: &mut Vec<u8>) {
@@ -120,8 +119,22 @@ impl<E: Encoding> Codec for Zeo<E> {
         frame: &Bytes,
         expects: &mut dyn FnMut(u64) -> Option<Expect>,
     ) -> Result<Incoming, Malformed> {
-        incoming::decode(self.parse(frame)?, expects)
+        let incoming = self.parse(frame).and_then(|message| incoming::decode(message, expects));
+        self.release();
+        incoming
     }
+}
+
+fn call_of<E: Encoding>(message: Value<'_>) -> Result<Call, Malformed> {
+    let [id, one_way, name, arguments] =
+        message.array().ok_or_else(|| Malformed("not a message of four parts".into()))?;
+    if id.int() == Some(-1) {
+        return Ok(Call { id: None, request: Request::KeepAlive });
+    }
+    let name = name.str().ok_or_else(|| Malformed("the method's name is no text".into()))?;
+    let request = request::decode::<E>(name, arguments)?;
+    let id = (!one_way.is_true()).then(|| MessageId(id.raw().into()));
+    Ok(Call { id, request })
 }
 
 /// The only version spoken.

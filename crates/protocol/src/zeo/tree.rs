@@ -14,7 +14,7 @@ pub struct Tree {
     limits: Limits,
 }
 
-/// Names a node of one [`Tree`], until its [`Tree::reset`].
+/// Names a node of one [`Tree`], until its [`Tree::reset`] or [`Tree::release`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeId(u32);
 
@@ -87,12 +87,15 @@ impl Tree {
 
     /// Forgets the last message; the next one must keep to `limits`.
     pub fn reset(&mut self, limits: &Limits) {
-        // One huge message should not cost its memory for the rest of the connection.
+        self.nodes.clear();
+        self.limits = *limits;
+    }
+
+    /// Forgets a message that was huge, and gives its memory back.
+    pub fn release(&mut self) {
         if self.nodes.capacity() > KEPT_NODES {
             self.nodes = Vec::new();
         }
-        self.nodes.clear();
-        self.limits = *limits;
     }
 
     /// Adds a value; containers start empty.
