@@ -12,7 +12,7 @@ use protocol::{Begin, Info, Loaded, Oid, Reply, Request, Status, Tid, Transactio
 use crate::connect::{Connected, Registration, connect};
 use crate::error::{BeginError, CallError, ConnectError, Disconnect, LoadError};
 use crate::options::Options;
-use crate::shared::Shared;
+use crate::shared::{EndOnDrop, Shared};
 use crate::state::Effect;
 use crate::transaction::{Metadata, Transaction};
 
@@ -60,20 +60,14 @@ impl Client {
         let Connected { wire, stream, input, notices } = connect(&self.registration, &self.shared)?;
         let (for_writes, for_shutdown) = (stream.try_clone()?, stream.try_clone()?);
         let generation = self.shared.connected(wire, for_writes, for_shutdown);
+        let guard = EndOnDrop { shared: Arc::clone(&self.shared), generation };
         for notice in notices {
             self.shared.options.tell(&notice);
         }
-        let shared = Arc::clone(&self.shared);
         let spawned = thread::Builder::new()
             .name("zeoxide-client".to_owned())
-            .spawn(move || shared.read(generation, stream, input));
-        match spawned {
-            Ok(thread) => *reader = Some(thread),
-            Err(error) => {
-                self.shared.disconnect(generation, Disconnect::ClosedHere);
-                return Err(ConnectError::Io(error));
-            }
-        }
+            .spawn(move || guard.shared.read(guard.generation, stream, input));
+        *reader = Some(spawned?);
         Ok(())
     }
 
@@ -163,6 +157,10 @@ impl Client {
 
     /// Begins a transaction, when the other one of this client, if there is one, is over.
     pub fn begin(&self, metadata: Metadata) -> Result<Transaction<'_>, BeginError> {
+        if self.registration.read_only {
+            // The server would close the connection over it.
+            return Err(BeginError::ReadOnly);
+        }
         self.shared.take_transaction()?;
         let number = self.transactions.fetch_add(1, Ordering::Relaxed) + 1;
         let id = TransactionId(number.into());

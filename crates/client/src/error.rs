@@ -52,6 +52,9 @@ pub enum Disconnect {
     /// This client closed it.
     #[error("the connection was closed here")]
     ClosedHere,
+    /// The listener panicked, and with it the thread that read from the connection.
+    #[error("the client's listener panicked")]
+    ListenerPanicked,
     /// It broke.
     #[error("the connection broke: {0}")]
     Io(#[from] io::Error),
@@ -108,6 +111,9 @@ pub enum BeginError {
     /// Another thread's transaction, on this client, took too long to end.
     #[error("the client's other transaction did not end in time")]
     Busy,
+    /// The client was connected read-only.
+    #[error("the client is connected read-only")]
+    ReadOnly,
     /// The request could not be sent.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -150,7 +156,8 @@ pub enum VoteError {
 /// Why it is not known that a transaction has finished.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FinishError {
-    /// The answer is missing: the transaction has finished, or not at all, or will finish yet.
+    /// The answer is missing, or the storage failed: the transaction has finished, or not at all, or
+    /// will finish yet.
     #[error("the transaction may have finished or not: {0}")]
     InDoubt(CallError),
     /// It has not finished, and will not.

@@ -26,7 +26,7 @@ pub struct Options {
     pub limits: Limits,
     /// Is told what happens, in the order in which it happens, before the answers that follow. It
     /// runs on the thread that reads from the connection: while it does, the client waits, so
-    /// that it must not use the client itself.
+    /// that it must not use the client itself. If it panics, the connection is lost.
     pub listener: Option<Listener>,
 }
 
@@ -74,7 +74,7 @@ impl Default for Options {
             connect_timeout: Some(Duration::from_secs(30)),
             call_timeout: None,
             write_timeout: Some(Duration::from_secs(60)),
-            limits: Limits::default(),
+            limits: Limits::of_client(),
             listener: None,
         }
     }

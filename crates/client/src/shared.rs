@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
 use protocol::{Reply, Request};
@@ -184,6 +184,19 @@ impl Shared {
     pub(crate) fn free_transaction(&self) {
         *lock(&self.transaction) = false;
         self.transaction_over.notify_one();
+    }
+}
+
+/// Ends a connection whose reading thread panics, or does not start: nobody would ever get an answer.
+pub(crate) struct EndOnDrop {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) generation: u64,
+}
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        // Who ended the connection otherwise has told why.
+        self.shared.disconnect(self.generation, Disconnect::ListenerPanicked);
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::mem;
 
 use bytes::Bytes;
-use protocol::{Conflict, Oid, Reply, Request, Tid, TransactionId};
+use protocol::{Conflict, Failure, Oid, Reply, Request, Tid, TransactionId};
 
 use crate::client::{done, tid};
 use crate::error::{CallError, FinishError, SendError, VoteError};
@@ -103,7 +103,14 @@ impl<'client> Transaction<'client> {
 
     /// Second phase, after [`Vote::Voted`]. Gives the tid of all that was written.
     pub fn finish(mut self) -> Result<Tid, FinishError> {
-        self.over = true;
+        let finished = self.send_finish();
+        // Otherwise it is aborted: a server keeps what has not voted. Of what is gone there, an abort
+        // changes nothing.
+        self.over = finished.is_ok();
+        finished
+    }
+
+    fn send_finish(&mut self) -> Result<Tid, FinishError> {
         let effect = Effect::Finish(mem::take(&mut self.written));
         let request = Request::Finish { transaction: self.id };
         let answer = self
@@ -111,6 +118,8 @@ impl<'client> Transaction<'client> {
             .send(self.generation, &request, effect)
             .map_err(|error| FinishError::NotFinished(error.into()))?;
         self.shared.wait(&answer).and_then(tid).map_err(|error| match error {
+            // The server may have failed after it had written, and not know itself.
+            CallError::Failed(Failure::Storage(_)) => FinishError::InDoubt(error),
             CallError::Failed(_) | CallError::WrongReply => FinishError::NotFinished(error),
             CallError::Send(_) | CallError::TimedOut => FinishError::InDoubt(error),
         })

@@ -4,6 +4,7 @@
 mod support;
 
 use std::net::TcpListener;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -11,8 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client::{
-    BeginError, CallError, Client, ConnectError, FinishError, LoadError, Metadata, Notice, Options,
-    SendError, Vote, VoteError,
+    BeginError, CallError, Client, ConnectError, Disconnect, FinishError, LoadError, Metadata,
+    Notice, Options, SendError, Vote, VoteError,
 };
 use codecs::Dialect;
 use protocol::{Failure, Oid, Tid};
@@ -149,6 +150,65 @@ fn calls_that_are_not_answered_time_out() {
         assert!(matches!(client.ping(), Err(CallError::TimedOut)));
         let finished = transaction.finish();
         assert!(matches!(finished, Err(FinishError::InDoubt(CallError::TimedOut))));
+    });
+}
+
+#[test]
+fn a_finish_that_fails_costs_the_transaction_and_not_the_connection() {
+    in_all_dialects(|server| {
+        let client = connect(&server);
+        let transaction = client.begin(Metadata::default()).unwrap();
+        let finished = transaction.finish();
+        let Err(FinishError::NotFinished(CallError::Failed(_))) = finished else {
+            panic!("{finished:?}")
+        };
+        commit(&client, Oid(1), "data");
+
+        server.world.state().finish_fails = Some(Failure::Storage("the disk failed".to_owned()));
+        let mut transaction = client.begin(Metadata::default()).unwrap();
+        assert_eq!(transaction.vote().unwrap(), Vote::Voted);
+        let finished = transaction.finish();
+        let Err(FinishError::InDoubt(CallError::Failed(_))) = finished else {
+            panic!("{finished:?}")
+        };
+        server.world.state().finish_fails = None;
+        commit(&client, Oid(2), "data");
+    });
+}
+
+#[test]
+fn a_listener_that_panics_ends_the_connection() {
+    in_all_dialects(|server| {
+        let listener = |notice: &Notice| match notice {
+            Notice::Invalidated { .. } | Notice::Missed { .. } => panic!("a fault of its own"),
+            _ => (),
+        };
+        let options = Options { listener: Some(Arc::new(listener)), ..Options::default() };
+        let client = Client::connect(&server.endpoint, "1", false, options).unwrap();
+        server.world.state().commit(Oid(1), "data");
+        let Err(CallError::Send(SendError::Disconnected(reason))) = client.ping() else {
+            panic!("it was told")
+        };
+        assert!(matches!(*reason, Disconnect::ListenerPanicked), "{reason}");
+        client.reconnect().unwrap();
+        client.ping().unwrap();
+
+        server.world.drop_connections();
+        while client.ping().is_ok() {}
+        server.world.state().commit(Oid(1), "more");
+        let reconnecting = panic::catch_unwind(AssertUnwindSafe(|| client.reconnect()));
+        assert!(reconnecting.is_err());
+        assert!(!client.is_connected());
+    });
+}
+
+#[test]
+fn a_client_that_is_read_only_does_not_begin() {
+    in_all_dialects(|server| {
+        let client = Client::connect(&server.endpoint, "1", true, Options::default()).unwrap();
+        let begun = client.begin(Metadata::default());
+        assert!(matches!(begun, Err(BeginError::ReadOnly)), "{begun:?}");
+        client.ping().unwrap();
     });
 }
 

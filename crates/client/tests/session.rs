@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use bytes::BytesMut;
-use client::{Session, SessionError};
+use client::{Options, Session, SessionError};
 use codecs::{Dialect, WithCodec, dispatch};
 use protocol::{
     Codec, Failure, Incoming, Limits, MessageId, Oid, Push, Reply, Request, Tid, frame,
@@ -26,6 +26,11 @@ fn a_greeting_of_something_else_is_refused() {
 #[test]
 fn long_frames_are_refused() {
     for_all(LongFrame);
+}
+
+#[test]
+fn an_invalidation_may_name_millions_of_objects() {
+    for_all(LongInvalidation);
 }
 
 fn for_all<V: WithCodec<Out = ()> + Copy>(test: V) {
@@ -140,9 +145,24 @@ impl WithCodec for LongFrame {
     }
 }
 
+#[derive(Clone, Copy)]
+struct LongInvalidation;
+
+impl WithCodec for LongInvalidation {
+    type Out = ();
+
+    fn call<C: Codec>(self) {
+        let (mut session, mut server) = connected::<C>();
+        let oids = (0..2_000_000).map(Oid).collect();
+        let push = Push::Invalidate { tid: Tid(9), oids };
+        let mut input = BytesMut::from(&framed(|out| server.encode_push(&push, out))[..]);
+        assert!(session.handle_input(&mut input) == Ok(Some(Incoming::Push(push))));
+    }
+}
+
 /// A session that was greeted, and a codec for its server.
 fn connected<C: Codec>() -> (Session<C>, C) {
-    let mut session = Session::<C>::new(Limits::default());
+    let mut session = Session::<C>::new(Options::default().limits);
     let mut input = BytesMut::new();
     input.extend(framed(|out| out.extend_from_slice(&C::greeting())));
     assert_eq!(session.handle_input(&mut input), Ok(None));

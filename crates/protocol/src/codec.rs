@@ -96,10 +96,23 @@ pub struct Limits {
 }
 
 impl Default for Limits {
+    /// What a server accepts from its clients.
     fn default() -> Self {
         Self { message_bytes: 256 << 20, depth: 32, values: 1 << 20 }
     }
 }
+
+impl Limits {
+    /// What a client accepts from its server, which it trusts: an invalidation may name as many
+    /// objects as a message has room for.
+    pub fn of_client() -> Self {
+        let limits = Self::default();
+        Self { values: limits.message_bytes / VALUE_BYTES_MIN, ..limits }
+    }
+}
+
+/// What a value has at least in a message that is long because of its many values: an oid's 8 bytes.
+const VALUE_BYTES_MIN: usize = 8;
 
 /// Bytes that are not a message of this protocol: the connection must be closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
+use std::mem;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -12,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use codecs::{Address, Dialect, Endpoint, WithCodec, dispatch};
 use protocol::{
     Codec, Conflict, Failure, Info, Limits, Loaded, MessageId, Oid, Push, Reply, Request, Status,
-    Tid, frame,
+    Tid, TransactionFault, frame,
 };
 
 /// A server that goes on until the process ends.
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub(crate) aborts: u64,
     /// Calls are taken and never answered.
     pub(crate) is_silent: bool,
+    /// What finishes are answered with, which are made nevertheless.
+    pub(crate) finish_fails: Option<Failure>,
     next_oid: u64,
     peers: BTreeMap<u64, Peer>,
     connections: u64,
@@ -159,6 +162,7 @@ struct Connection<C> {
     codec: C,
     world: Arc<World>,
     number: u64,
+    is_begun: bool,
     writes: Writes,
     checks: BTreeSet<(Oid, Tid)>,
 }
@@ -172,7 +176,7 @@ impl<C: Codec> Connection<C> {
         };
         let (writes, checks) = Default::default();
         let codec = C::new(Limits::default());
-        let mut connection = Self { codec, world, number, writes, checks };
+        let mut connection = Self { codec, world, number, is_begun: false, writes, checks };
         // The client is gone, or was told to go.
         _ = connection.talk(&mut stream);
         let mut state = connection.world.state();
@@ -260,10 +264,9 @@ impl<C: Codec> Connection<C> {
                 Reply::Done
             }
             Request::Vote { .. } => self.vote(state),
-            Request::Finish { .. } => {
-                let tid = state.apply(self.number, &self.writes);
-                self.end(state);
-                Reply::Tid(tid)
+            Request::Finish { .. } => self.finish(state),
+            Request::Begin(_) if mem::replace(&mut self.is_begun, true) => {
+                return Err(io::Error::other("a second begin"));
             }
             Request::Abort { .. } => {
                 state.aborts += 1;
@@ -298,7 +301,18 @@ impl<C: Codec> Connection<C> {
         Reply::Conflicts(conflicts)
     }
 
+    /// As zeoxide does it, which keeps a transaction that has not voted.
+    fn finish(&mut self, state: &mut State) -> Reply {
+        if state.voted != Some(self.number) {
+            return Reply::Failed(TransactionFault::NotVoted.into());
+        }
+        let tid = state.apply(self.number, &self.writes);
+        self.end(state);
+        state.finish_fails.clone().map_or(Reply::Tid(tid), Reply::Failed)
+    }
+
     fn end(&mut self, state: &mut State) {
+        self.is_begun = false;
         self.writes.clear();
         self.checks.clear();
         if state.voted == Some(self.number) {
