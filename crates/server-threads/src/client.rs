@@ -47,7 +47,7 @@ pub(crate) fn start(server: &Arc<Server>, dialect: Dialect, name: String, socket
     *client.lock() = Some(connection);
     if let Err(error) = start_threads(&client) {
         warn!("cannot start the threads of a connection: {error}");
-        client.end(None);
+        client.end(client.lock(), None);
     }
 }
 
@@ -69,22 +69,25 @@ impl Client {
     fn read(&self) {
         let mut buffer = [0; READ_BYTES];
         let mut count = 0;
-        let why = loop {
+        loop {
             let mut guard = self.lock();
             let Some(connection) = guard.as_mut() else { return };
             connection.read_buffer().extend_from_slice(buffer.get(..count).unwrap_or_default());
             // The first turn has read nothing and sends the greeting.
             if let Err(why) = self.turn(connection) {
-                break why;
+                return self.end(guard, Some(&why));
             }
             self.wait_for_room(guard);
-            count = match retry(|| (&self.socket).read(&mut buffer)) {
-                Ok(0) => break Closed::ByClient,
-                Ok(count) => count,
-                Err(error) => break error.into(),
+            let why = match retry(|| (&self.socket).read(&mut buffer)) {
+                Ok(0) => Closed::ByClient,
+                Ok(read) => {
+                    count = read;
+                    continue;
+                }
+                Err(error) => error.into(),
             };
-        };
-        self.end(Some(&why));
+            return self.end(self.lock(), Some(&why));
+        }
     }
 
     /// The pusher: sends what reaches the mailbox while the reader waits for requests.
@@ -97,8 +100,7 @@ impl Client {
             let mut guard = self.lock();
             let Some(connection) = guard.as_mut() else { return };
             if let Err(why) = self.turn(connection) {
-                drop(guard);
-                return self.end(Some(&why));
+                return self.end(guard, Some(&why));
             }
             self.tell_of_room();
         }
@@ -140,8 +142,12 @@ impl Client {
     }
 
     /// Ends the connection, if it has not ended: from either thread, which ends the other one.
-    fn end(&self, why: Option<&Closed>) {
-        let connection = self.lock().take();
+    ///
+    /// Whoever finds that it must end keeps the lock until here: between the two, the other thread
+    /// would go on with the requests behind the one that must be the last.
+    fn end(&self, mut guard: MutexGuard<'_, Option<Connection>>, why: Option<&Closed>) {
+        let connection = guard.take();
+        drop(guard);
         let Some(connection) = connection else { return };
         if let Some(why) = why {
             connection.close(why);
@@ -190,7 +196,7 @@ struct EndOnDrop(Arc<Client>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.end(None);
+        self.0.end(self.0.lock(), None);
     }
 }
 
