@@ -9,7 +9,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use protocol::{Loaded, Oid, Tid};
 
-use self::revisions::{Revision, Revisions};
+use self::revisions::{Passed, Revision, Revisions};
 
 /// Revisions of objects, bounded in bytes, with the spans of tids for which they are current.
 ///
@@ -233,7 +233,7 @@ impl Cache {
     }
 
     fn insert(&mut self, oid: Oid, tid: Tid, end: Option<Tid>, data: &Bytes) {
-        let size = data.len() + OVERHEAD_BYTES;
+        let size = data.len() + REVISION_BYTES + PLACE_BYTES;
         if size > self.limit_bytes {
             // The revision is not kept, but tells that older ones are not current.
             return self.drop_current(oid, tid);
@@ -256,31 +256,35 @@ impl Cache {
     }
 
     fn evict(&mut self) {
-        while self.used_bytes > self.limit_bytes || self.ring.len() > 2 * self.most_places() {
+        while self.used_bytes > self.limit_bytes {
             let Some(place) = self.ring.pop_front() else { return };
-            let Some(revisions) = self.objects.get_mut(&place.oid) else { continue };
-            match revisions.pass(place.insertion, self.used_bytes > self.limit_bytes) {
-                revisions::Passed::Kept => self.ring.push_back(place),
-                revisions::Passed::Gone => {}
-                revisions::Passed::Evicted(bytes) => {
+            let revisions = self.objects.get_mut(&place.oid);
+            match revisions.map_or(Passed::Gone, |revisions| revisions.pass(place.insertion)) {
+                Passed::Kept => {
+                    self.ring.push_back(place);
+                    continue;
+                }
+                Passed::Gone => {}
+                Passed::Evicted { bytes, last } => {
                     self.used_bytes -= bytes;
-                    if revisions.is_empty() {
+                    if last {
                         self.objects.remove(&place.oid);
                     }
                 }
             }
+            self.used_bytes -= PLACE_BYTES;
         }
     }
-
-    /// How many revisions fit; the ring has void places besides, where revisions were dropped.
-    fn most_places(&self) -> usize {
-        self.limit_bytes / OVERHEAD_BYTES
-    }
 }
 
-/// What a revision costs besides its data: its entries in the map and in the ring.
-const OVERHEAD_BYTES: usize = 160;
-
+/// What a revision and its data cost: its entry in the map, of which half may be empty, the
+/// reference count of the data, and what an allocator rounds up to.
 fn size(revision: &Revision) -> usize {
-    revision.data.len() + OVERHEAD_BYTES
+    revision.data.len() + REVISION_BYTES
 }
+
+const REVISION_BYTES: usize = size_of::<Revision>() + 2 * size_of::<(Oid, Revisions)>() + 64;
+
+/// What a place in the ring costs, of which half may be empty. It is void, and still there, when its
+/// revision was dropped.
+const PLACE_BYTES: usize = 2 * size_of::<Place>();

@@ -209,7 +209,7 @@ impl Run {
 
 #[test]
 fn what_is_used_stays() {
-    let mut cache = Cache::new(10 * (160 + 100));
+    let mut cache = Cache::new(10 * (232 + 100));
     assert_eq!(cache.handle_registered(Tid(10)), Ok(None));
     for oid in (0..1000).map(Oid) {
         load(&mut cache, oid);

@@ -25,7 +25,11 @@ pub(super) struct Revision {
 pub(super) enum Passed {
     Kept,
     Gone,
-    Evicted(usize),
+    Evicted {
+        bytes: usize,
+        /// The object has no other one.
+        last: bool,
+    },
 }
 
 impl Revision {
@@ -59,7 +63,10 @@ impl Revisions {
     /// Drops what has no end and is older than `tid`. Returns how many bytes that gives back.
     pub(super) fn drop_current(&mut self, tid: Tid) -> usize {
         let current = self.0.pop_if(|last| last.end.is_none() && last.tid < tid);
-        current.as_ref().map_or(0, size)
+        current.map_or(0, |current| {
+            self.0.shrink_to_fit();
+            size(&current)
+        })
     }
 
     /// Takes a revision that the server told, unless that contradicts what is known. Returns how
@@ -87,21 +94,27 @@ impl Revisions {
         if overlaps_later || overlaps_earlier {
             return (dropped, false);
         }
+        // Most objects have one revision, and a vector grows to four at once if it may.
+        self.0.reserve_exact(1);
         self.0.insert(index, Revision { tid, end, data: data(), insertion, used: false });
         (dropped, true)
     }
 
     /// The hand of the clock comes to the place `insertion`.
-    pub(super) fn pass(&mut self, insertion: u64, evict: bool) -> Passed {
+    pub(super) fn pass(&mut self, insertion: u64) -> Passed {
         let Some(index) = self.0.iter().position(|revision| revision.insertion == insertion) else {
             return Passed::Gone;
         };
         match self.0.get_mut(index) {
-            Some(revision) if revision.used || !evict => {
-                revision.used &= !evict;
+            Some(revision) if revision.used => {
+                revision.used = false;
                 Passed::Kept
             }
-            _ => Passed::Evicted(size(&self.0.remove(index))),
+            _ => {
+                let bytes = size(&self.0.remove(index));
+                self.0.shrink_to_fit();
+                Passed::Evicted { bytes, last: self.is_empty() }
+            }
         }
     }
 }

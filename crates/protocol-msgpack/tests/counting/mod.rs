@@ -1,9 +1,8 @@
-//! An allocator that counts, and the messages of a read under it; `protocol-pickle` includes this
-//! file as well.
+//! Messages under an allocator that counts; `protocol-pickle` includes this file as well.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod allocator;
 
+use allocator::{BYTES, COUNT};
 use bytes::Bytes;
 use protocol::{Codec, Expect, Limits, Loaded, Oid, Push, Request, Tid};
 
@@ -51,32 +50,4 @@ pub(crate) fn kept<C: Codec>() -> isize {
     // A server knows no such method, but has to look at all of the message to say so.
     drop(codec.decode_request(&message));
     (after_incoming - before).max(BYTES.get() - before)
-}
-
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-    /// In use.
-    static BYTES: Cell<isize> = const { Cell::new(0) };
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-// SAFETY: everything is passed on to the system's allocator as it comes; counting touches a cell
-// of this thread that needs no allocation and no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        BYTES.set(BYTES.get() + layout.size().cast_signed());
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        BYTES.set(BYTES.get() - layout.size().cast_signed());
-        // SAFETY: as above; `pointer` is from `alloc`, so from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
 }
