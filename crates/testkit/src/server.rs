@@ -103,6 +103,17 @@ impl ServerProcess {
         assert!(sent.success(), "the server runs");
     }
 
+    /// Lets no file of the server's grow beyond `bytes`, as a full disk would; `None`: no limit.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let soft = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let limited = Command::new("prlimit")
+            .arg(format!("--pid={}", self.child.id()))
+            .arg(format!("--fsize={soft}:"))
+            .status()
+            .expect("there is `prlimit`");
+        assert!(limited.success(), "the server runs");
+    }
+
     /// Waits for the end, and until the log is whole.
     pub fn wait(&mut self) -> ExitStatus {
         let status = self.child.wait().expect("it is our child");

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod clients;
+mod disk;
 mod limits;
 mod start;
 mod stop;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use protocol::{
-    Begin, Codec as _, Expect, Incoming, Limits, Oid, Reply, Request, Tid, TransactionId,
+    Begin, Codec as _, Expect, Failure, Incoming, Limits, Oid, Reply, Request, Tid, TransactionId,
 };
 use protocol_msgpack::MsgPack;
 use testkit::server::{Socket, read_frame, write_frame};
@@ -76,11 +76,26 @@ impl Client {
 
     /// Commits one object.
     pub(crate) fn commit(&mut self, oid: u64, serial: Tid, data: &[u8]) -> Tid {
-        assert_eq!(self.vote(oid, serial, data), Reply::Voted);
-        let Reply::Tid(tid) = self.ask(&Request::Finish { transaction: TRANSACTION }) else {
-            panic!("not finished")
-        };
-        tid
+        self.try_commit(oid, serial, data).expect("it is finished")
+    }
+
+    /// Commits one object, or does not.
+    pub(crate) fn try_commit(
+        &mut self,
+        oid: u64,
+        serial: Tid,
+        data: &[u8],
+    ) -> Result<Tid, Failure> {
+        match self.vote(oid, serial, data) {
+            Reply::Voted => (),
+            Reply::Failed(failure) => return Err(failure),
+            reply => panic!("a vote is answered {reply:?}"),
+        }
+        match self.ask(&Request::Finish { transaction: TRANSACTION }) {
+            Reply::Tid(tid) => Ok(tid),
+            Reply::Failed(failure) => Err(failure),
+            reply => panic!("a finish is answered {reply:?}"),
+        }
     }
 
     /// The first phase of a commit.
