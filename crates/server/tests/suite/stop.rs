@@ -6,7 +6,7 @@ use protocol::{Oid, Reply, Request, Tid};
 use tempfile::TempDir;
 use testkit::server::{ServerProcess, read_frame, write_frame};
 
-use super::zeo::Client;
+use super::zeo::{Client, TRANSACTION};
 use super::{ANYWHERE, IN_MEMORY, serve, serve_in};
 
 #[test]
@@ -30,6 +30,34 @@ fn both_signals_stop_a_server_with_clients_of_all_kinds() {
         assert_eq!(client.ask(&Request::LastTransaction), Reply::Tid(serial));
         server.stop();
     }
+}
+
+/// A client that is not told cannot know whether its transaction is there, so that a server that
+/// stops owes it the answer.
+#[test]
+fn a_finish_that_is_under_way_is_answered_before_the_end() {
+    let (mut server, directory) = serve(&[ANYWHERE, "--storage=1=file:data"]);
+    let mut client = Client::register(server.connect(0), "1");
+    let mut observer = Client::register(server.connect(0), "1");
+    // Much to write: it takes longer than the signal does.
+    assert_eq!(client.vote_for(1..=64, Tid::ZERO, &vec![7; 1 << 20]), Reply::Voted);
+    client.send(&Request::Finish { transaction: TRANSACTION });
+    loop {
+        let Reply::Status(status) = observer.ask(&Request::Status) else { panic!("no status") };
+        // It is the committer's from then on.
+        if status.active_transactions == 0 {
+            break;
+        }
+    }
+    server.signal("TERM");
+    let (_, finished) = client.answer_or_end().expect("the finish is answered");
+    assert!(client.is_closed());
+    assert_eq!(server.wait().code(), Some(0));
+
+    let server = serve_in(directory.path(), &[ANYWHERE, "--storage=1=file:data"]);
+    let mut client = Client::register(server.connect(0), "1");
+    assert_eq!(client.ask(&Request::LastTransaction), finished);
+    server.stop();
 }
 
 #[test]

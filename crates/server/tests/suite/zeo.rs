@@ -1,5 +1,7 @@
 //! A client of ZEO's protocol that does what it is told, and no more: it can also misbehave.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use protocol::{
     Begin, Codec as _, Expect, Failure, Incoming, Limits, Oid, Reply, Request, Tid, TransactionId,
@@ -62,14 +64,19 @@ impl Client {
 
     /// The next answer, to whichever call; pushes are passed over.
     pub(crate) fn any_answer(&mut self) -> (u64, Reply) {
+        self.answer_or_end().expect("the server answers")
+    }
+
+    /// The next answer; `None`: the server has closed the connection.
+    pub(crate) fn answer_or_end(&mut self) -> Option<(u64, Reply)> {
         loop {
-            let frame = read_frame(&mut *self.socket).expect("the server answers");
+            let frame = read_frame(&mut *self.socket)?;
             let asked = &self.asked;
             let call = |number| asked.iter().find(|call| call.0 == number).map(|call| call.1);
             let incoming = self.codec.decode_incoming(&Bytes::from(frame), &mut { call }).unwrap();
             if let Incoming::Reply { number, reply } = incoming {
                 self.asked.retain(|call| call.0 != number);
-                return (number, reply);
+                return Some((number, reply));
             }
         }
     }
@@ -100,6 +107,16 @@ impl Client {
 
     /// The first phase of a commit.
     pub(crate) fn vote(&mut self, oid: u64, serial: Tid, data: &[u8]) -> Reply {
+        self.vote_for(oid..=oid, serial, data)
+    }
+
+    /// The first phase of a commit of many objects.
+    pub(crate) fn vote_for(
+        &mut self,
+        oids: RangeInclusive<u64>,
+        serial: Tid,
+        data: &[u8],
+    ) -> Reply {
         self.tell(&Request::Begin(Begin {
             transaction: TRANSACTION,
             user: Bytes::new(),
@@ -108,8 +125,10 @@ impl Client {
             tid: None,
             status: b' ',
         }));
-        let data = Bytes::copy_from_slice(data);
-        self.tell(&Request::Store { transaction: TRANSACTION, oid: Oid(oid), serial, data });
+        for oid in oids.map(Oid) {
+            let data = Bytes::copy_from_slice(data);
+            self.tell(&Request::Store { transaction: TRANSACTION, oid, serial, data });
+        }
         self.ask(&Request::Vote { transaction: TRANSACTION })
     }
 
@@ -128,4 +147,4 @@ impl Client {
     }
 }
 
-const TRANSACTION: TransactionId = TransactionId(1);
+pub(crate) const TRANSACTION: TransactionId = TransactionId(1);
