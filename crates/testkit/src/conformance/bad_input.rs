@@ -107,28 +107,68 @@ pub fn half_a_message_harms_nobody(setup: &Setup) {
 pub fn a_wrong_oid_is_answered_with_an_error(setup: &Setup) {
     let bench = Bench::start(setup);
     let mut peer = bench.peer();
-    let oid = Oid(u64::from_be_bytes(*b"AAAAAAAA"));
-    let request = Request::LoadBefore { oid, before: Tid::MAX };
+    let request = Request::LoadBefore { oid: SPOILT_ID, before: Tid::MAX };
     let number = peer.post(&request).expect("a call");
-    let bytes = peer.take_output();
-    let spoilt = match peer.dialect {
-        // Another field number.
-        Dialect::Proto => replaced(bytes, b"\x09AAAAAAAA", b"\x79AAAAAAAA"),
-        Dialect::Pickle | Dialect::MsgPack => {
-            let mut shorter = replaced(bytes, b"\x08AAAAAAAA", b"\x07AAAAAAA");
-            let length = shorter.get_mut(3).expect("the length's last byte");
-            *length -= 1;
-            shorter
+    send_spoilt(&mut peer);
+    check_spoilt(peer.dialect, &peer.answer(number));
+    assert_eq!(peer.call(&request), Reply::Failed(Failure::UnknownOid(SPOILT_ID)));
+}
+
+/// One-way requests are not answered: the vote says what was wrong with them, and the next
+/// transaction is none the worse. Serials and tids have eight bytes by themselves in protobuf.
+pub fn a_wrong_id_in_a_transaction_is_told_by_the_vote(setup: &Setup) {
+    let bench = Bench::start(setup);
+    let mut peer = bench.peer();
+    for of_oid in [true, false] {
+        if !of_oid && peer.dialect == Dialect::Proto {
+            continue;
         }
-    };
-    peer.send_bytes(&spoilt);
-    match (peer.dialect, peer.answer(number)) {
-        (Dialect::Proto, reply) => {
+        let oid = if of_oid { SPOILT_ID } else { Oid(1) };
+        let serial = if of_oid { Tid::ZERO } else { Tid(SPOILT_ID.0) };
+        for change in 0..4 {
+            let transaction = peer.begin();
+            peer.flush();
+            peer.post(&match change {
+                0 => Request::Store { transaction, oid, serial, data: "x".into() },
+                1 => Request::Delete { transaction, oid, serial },
+                2 => Request::CheckCurrentSerial { transaction, oid, serial },
+                _ => Request::Restore { transaction, oid, tid: serial, data: Some("x".into()) },
+            });
+            send_spoilt(&mut peer);
+            let reply = peer.vote(transaction);
+            check_spoilt(peer.dialect, &reply);
+        }
+    }
+    peer.commit(&[(Oid(1), Tid::ZERO, b"x")]);
+}
+
+/// Sends what is queued, one message, with [`SPOILT_ID`] shorter by a byte; in protobuf, as a field
+/// that nobody knows.
+fn send_spoilt(peer: &mut Peer) {
+    let mut bytes = peer.take_output();
+    let id = SPOILT_ID.to_bytes();
+    let at = bytes.windows(8).position(|window| window == id).expect("it is in there");
+    let before = bytes.get_mut(at - 1).expect("its length, or its field's number and type");
+    if peer.dialect == Dialect::Proto {
+        *before = 15 << 3 | 1;
+    } else {
+        *before = 7;
+        bytes.remove(at);
+        let length = bytes.get_mut(3).expect("the frame's length, its last byte");
+        *length -= 1;
+    }
+    peer.send_bytes(&bytes);
+}
+
+fn check_spoilt(dialect: Dialect, reply: &Reply) {
+    match dialect {
+        Dialect::Proto => {
             assert!(matches!(reply, Reply::Failed(Failure::Arguments(_))), "{reply:?}");
         }
-        (_, reply) => assert_eq!(reply, Reply::Failed(Failure::BadId("AAAAAAA".into()))),
+        Dialect::Pickle | Dialect::MsgPack => {
+            assert_eq!(*reply, Reply::Failed(Failure::BadId("AAAAAAA".into())));
+        }
     }
-    assert_eq!(peer.call(&request), Reply::Failed(Failure::UnknownOid(oid)));
 }
 
 /// `StorageTransactionError` for a vote; ZEO answers the others with `None`.
@@ -164,3 +204,6 @@ fn replaced(mut bytes: Vec<u8>, old: &[u8], new: &[u8]) -> Vec<u8> {
     bytes.splice(at..at + old.len(), new.iter().copied());
     bytes
 }
+
+/// An id that can be found in a message.
+const SPOILT_ID: Oid = Oid(u64::from_be_bytes(*b"AAAAAAAA"));

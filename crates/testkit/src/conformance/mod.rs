@@ -130,6 +130,7 @@ macro_rules! conformance {
             bad_input::a_second_begin_closes_the_connection,
             bad_input::half_a_message_harms_nobody,
             bad_input::a_wrong_oid_is_answered_with_an_error,
+            bad_input::a_wrong_id_in_a_transaction_is_told_by_the_vote,
             bad_input::calls_without_a_transaction_are_answered,
             hammer::a_history_of_concurrent_transactions_is_consistent,
         }
