@@ -55,13 +55,8 @@ impl Runtime for Threads {
 fn accept(server: Arc<Server>, listener: Listener) -> io::Result<JoinHandle<()>> {
     let accept = move || {
         loop {
-            let error = match listener.socket.accept() {
-                Ok((socket, address)) => {
-                    if !listener.is_unix {
-                        // That a client is gone already is found by the first read.
-                        let _set = socket.set_tcp_nodelay(true);
-                    }
-                    let name = server::peer_name(&address);
+            let error = match next(&listener) {
+                Ok((socket, name)) => {
                     client::start(&server, listener.dialect, name, socket);
                     continue;
                 }
@@ -72,4 +67,32 @@ fn accept(server: Arc<Server>, listener: Listener) -> io::Result<JoinHandle<()>>
         }
     };
     thread::Builder::new().name("accept".to_owned()).spawn(accept)
+}
+
+/// The next client, and its name in log lines.
+fn next(listener: &Listener) -> io::Result<(Socket, String)> {
+    let (socket, address) = listener.socket.accept()?;
+    if !listener.is_unix {
+        // That a client is gone already is found by the first read.
+        let _set = socket.set_tcp_nodelay(true);
+    }
+    Ok((socket, server::peer_name(&address)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use server::Dialect;
+
+    use super::*;
+
+    /// Otherwise every answer that is sent behind another one waits for the client's kernel.
+    #[test]
+    fn answers_are_not_held_back() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+        let listener = Listener { socket: socket.into(), dialect: Dialect::Pickle, is_unix: false };
+        assert!(next(&listener).unwrap().0.tcp_nodelay().unwrap());
+    }
 }

@@ -55,3 +55,22 @@ pub(crate) async fn all(listener: impl Accept, dialect: Dialect, server: Arc<Ser
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    /// Otherwise every answer that is sent behind another one waits for the client's kernel.
+    #[test]
+    fn answers_are_not_held_back() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_io().build().unwrap();
+        let stream = runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            listener.next().await.unwrap().0
+        });
+        assert!(stream.nodelay().unwrap());
+    }
+}
