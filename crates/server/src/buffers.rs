@@ -46,11 +46,11 @@ pub(crate) fn prepare(input: &mut BytesMut) {
     }
 }
 
-/// Gives the memory of long messages back at once: their client may be idle from now on. `read` is
-/// how much there was before they were taken off.
+/// Gives the memory of long messages back at once: their client may be idle from now on, even in
+/// the middle of a short one. `read` is how much there was before they were taken off.
 pub(crate) fn release(input: &mut BytesMut, read: usize) {
-    if read > KEPT_BYTES && input.is_empty() {
-        *input = BytesMut::new();
+    if read > KEPT_BYTES && input.len() <= SPARE_BYTES {
+        *input = BytesMut::from(&input[..]);
     }
 }
 
@@ -124,11 +124,15 @@ mod tests {
         prepare(&mut busy);
         assert!(busy.capacity() <= KEPT_BYTES);
 
-        let mut idle = filled(long);
-        let read = idle.len();
-        drop(frame::split(&mut idle, long));
-        release(&mut idle, read);
-        assert_eq!(idle.capacity(), 0);
+        for rest in [&b""[..], b"\0\0"] {
+            let mut idle = filled(long);
+            idle.extend_from_slice(rest);
+            let read = idle.len();
+            drop(frame::split(&mut idle, long));
+            release(&mut idle, read);
+            assert_eq!(&idle[..], rest);
+            assert!(idle.capacity() <= SPARE_BYTES, "{}", idle.capacity());
+        }
     }
 
     #[test]
