@@ -15,7 +15,7 @@ const INTERFACES: [Interface; 4] = [
 ];
 
 /// A record larger than this does not keep its buffer.
-const KEPT_DATA_BYTES: usize = 1 << 20;
+const KEPT_DATA_BYTES: usize = 128 << 10;
 
 impl<C: Codec> Session<C> {
     pub(crate) fn handle_read(
@@ -24,7 +24,7 @@ impl<C: Codec> Session<C> {
         request: Request,
         output: &mut Vec<u8>,
     ) -> Result<(), Closed> {
-        match request {
+        let done = match request {
             Request::LoadBefore { oid, before } => self.load_before(id, oid, before, output),
             Request::LoadSerial { oid, serial } => self.load_serial(id, oid, serial, output),
             Request::NewOids { count } => self.new_oids(id, count, output),
@@ -32,7 +32,12 @@ impl<C: Codec> Session<C> {
                 let reply = self.immediate(other);
                 self.reply(id, &reply, output)
             }
+        };
+        // The client may be idle from now on.
+        if self.data.capacity() > KEPT_DATA_BYTES {
+            self.data = Vec::new();
         }
+        done
     }
 
     /// Answers that never wait.
@@ -123,9 +128,6 @@ impl<C: Codec> Session<C> {
     /// Loads into `self.data`.
     fn load(&mut self, oid: Oid, which: Which) -> Result<Option<Found>, protocol::Failure> {
         self.data.clear();
-        if self.data.capacity() > KEPT_DATA_BYTES {
-            self.data = Vec::new();
-        }
         let Some(joined) = &self.joined else {
             return Ok(None);
         };

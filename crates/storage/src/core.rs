@@ -55,6 +55,14 @@ impl Core {
         }
     }
 
+    /// Has the log made ready for the next start, on another thread, if it is worth it.
+    pub(crate) fn checkpoint_if_due(self: &Arc<Self>) {
+        if self.log.wants_checkpoint() {
+            let core = Arc::clone(self);
+            self.pool.run(move || core.log.checkpoint());
+        }
+    }
+
     /// A revision with data, and its end; `Ok(None)`: the object is younger.
     fn find(&self, oid: Oid, which: Which) -> Result<Option<(Revision, Option<Tid>)>, Failure> {
         match self.index.find(oid, which) {
@@ -86,6 +94,8 @@ pub(crate) struct NativeStorage {
 impl NativeStorage {
     pub(crate) fn start(core: Core, lock: Option<Box<dyn Lock>>) -> Result<Self, OpenError> {
         let core = Arc::new(core);
+        // What a start had to read should not have to be read again.
+        core.checkpoint_if_due();
         let core_of_committer = Arc::clone(&core);
         let committer = thread::Builder::new()
             .name("storage-committer".to_owned())

@@ -101,10 +101,7 @@ pub(crate) fn run(core: &Arc<Core>) {
     while let Some(batch) = core.queue.take_batch() {
         let batch = with_tids(core, batch);
         commit(core, batch, &mut places);
-        if core.log.wants_checkpoint() {
-            let core_of_job = Arc::clone(core);
-            core.pool.run(move || core_of_job.log.checkpoint());
-        }
+        core.checkpoint_if_due();
     }
 }
 

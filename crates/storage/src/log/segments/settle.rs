@@ -13,7 +13,7 @@ use super::format::{Identity, SEGMENT_HEADER_BYTES};
 use super::sidecar::Block;
 use super::space::Space;
 use super::writer::Writer;
-use super::{Files, SEGMENTS, Segment, SegmentLog, TORN, log_name};
+use super::{CHECKPOINT_BYTES, Files, SEGMENTS, Segment, SegmentLog, TORN, log_name};
 use crate::disk::{self, Disk, Open};
 use crate::open::{OpenError, Options};
 
@@ -104,7 +104,11 @@ impl Survey {
         let dir = files.segments_dir();
         files.disk.sync_dir(&dir).map_err(OpenError::io(&dir))?;
         let block = match due.pop() {
-            Some((segment, block)) if segment.number == active.number => block,
+            Some((segment, block))
+                if segment.number == active.number && block.to - block.from < CHECKPOINT_BYTES =>
+            {
+                block
+            }
             other => {
                 due.extend(other);
                 Block::empty(tail.end)
