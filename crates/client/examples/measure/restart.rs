@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use codecs::{Endpoint, WithCodec, dispatch};
 use protocol::{Codec, Oid, Tid};
@@ -15,6 +16,9 @@ use crate::work::{Blocking, FIRST_LOADED};
 
 const OBJECTS: u64 = 1_000_000;
 const RECORD_BYTES: usize = 200;
+/// Of the index files: 28 for each object, but for the last 32 MiB of the log.
+const INDEXED_BYTES: u64 = 28 * OBJECTS * 8 / 10;
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn measure(rounds: usize, binary: &str) -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
@@ -25,6 +29,7 @@ pub(crate) fn measure(rounds: usize, binary: &str) -> Result<(), Failed> {
     for round in 0..rounds {
         for index in [true, false] {
             if let Some(server) = server.take() {
+                wait_for_index(&storage)?;
                 server.kill()?;
             }
             if !index {
@@ -46,14 +51,34 @@ pub(crate) fn measure(rounds: usize, binary: &str) -> Result<(), Failed> {
     Ok(())
 }
 
+fn index_files(storage: &Path) -> Result<Vec<PathBuf>, Failed> {
+    let entries = fs::read_dir(storage.join("segments"))?;
+    let paths: Vec<PathBuf> =
+        entries.map(|entry| Ok(entry?.path())).collect::<Result<_, Failed>>()?;
+    let is_index = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "idx");
+    Ok(paths.into_iter().filter(is_index).collect())
+}
+
 fn remove_index(storage: &Path) -> Result<(), Failed> {
-    for entry in fs::read_dir(storage.join("segments"))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "idx") {
-            fs::remove_file(path)?;
+    Ok(index_files(storage)?.iter().try_for_each(fs::remove_file)?)
+}
+
+/// Until all is indexed but what a server indexes when it is stopped in order.
+fn wait_for_index(storage: &Path) -> Result<(), Failed> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut before = 0;
+    while Instant::now() < deadline {
+        let files = index_files(storage)?;
+        let bytes = files.iter().map(|path| Ok(fs::metadata(path)?.len()));
+        let bytes = bytes.sum::<Result<u64, Failed>>()?;
+        // A file that grows has a block that is not whole.
+        if bytes >= INDEXED_BYTES && bytes == before {
+            return Ok(());
         }
+        before = bytes;
+        thread::sleep(Duration::from_millis(100));
     }
-    Ok(())
+    Err("the server does not write its index files".into())
 }
 
 struct Running {
