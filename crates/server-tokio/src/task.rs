@@ -4,12 +4,9 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use atomic_waker::AtomicWaker;
-use server::{Closed, Connection, Dialect, Server};
-use storage::Wake;
+use server::{Closed, Connection, Dialect, Server, TaskWake};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 /// Starts the task of a connection, unless it cannot be served.
@@ -40,9 +37,9 @@ fn poll<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    wake.waker.register(context.waker());
+    wake.register(context.waker());
     loop {
-        let mut handle = wake.called.swap(false, Ordering::AcqRel);
+        let mut handle = wake.take_call();
         if let Err(end) = write(context, stream, connection) {
             return Poll::Ready(end);
         }
@@ -86,18 +83,4 @@ fn read<S: AsyncRead + Unpin>(
 ) -> Poll<Result<(), Closed>> {
     let count = ready!(pin!(stream.read_buf(connection.read_buffer())).poll(context))?;
     Poll::Ready(if count == 0 { Err(Closed::ByClient) } else { Ok(()) })
-}
-
-/// Has a task look into its mailbox.
-#[derive(Debug, Default)]
-struct TaskWake {
-    called: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Wake for TaskWake {
-    fn wake(&self) {
-        self.called.store(true, Ordering::Release);
-        self.waker.wake();
-    }
 }

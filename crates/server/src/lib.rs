@@ -28,6 +28,7 @@ pub mod run;
 pub mod shared;
 mod status;
 pub mod storages;
+mod wake;
 
 pub use codecs::Dialect;
 pub use connection::{Closed, Connection};
@@ -35,3 +36,4 @@ pub use listen::{Listener, peer_name};
 pub use options::Options;
 pub use run::{Lifetime, Runtime, Setup, run};
 pub use shared::Server;
+pub use wake::TaskWake;
