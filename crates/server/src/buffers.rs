@@ -1,5 +1,7 @@
 //! The memory of one connection: small while it is idle, whatever went through it before.
 
+use std::mem;
+
 use bytes::BytesMut;
 use protocol::frame::PREFIX_BYTES;
 
@@ -8,6 +10,10 @@ use protocol::frame::PREFIX_BYTES;
 pub(crate) struct Output {
     bytes: Vec<u8>,
     written: usize,
+    /// How much was handed out by [`Self::lend`] and is not known to be written.
+    lent: usize,
+    /// The memory of what was handed out last, to be used again.
+    spare: Vec<u8>,
 }
 
 impl Output {
@@ -28,10 +34,37 @@ impl Output {
         if self.written >= self.bytes.len() {
             self.written = 0;
             self.bytes.clear();
-            if self.bytes.capacity() > KEPT_BYTES {
-                self.bytes = Vec::new();
-            }
+            discard_large(&mut self.bytes);
         }
+    }
+
+    /// How much is not written, be it here or handed out. In bytes.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.lent + self.rest().len()
+    }
+
+    /// Hands out all that waits, by ownership. Not twice at a time, or it would change places.
+    pub(crate) fn lend(&mut self) -> Option<Vec<u8>> {
+        if self.lent > 0 || self.rest().is_empty() {
+            return None;
+        }
+        self.lent = self.rest().len();
+        let spare = mem::take(&mut self.spare);
+        Some(mem::replace(self.tail(), spare))
+    }
+
+    /// Takes the memory back, whose content was written.
+    pub(crate) fn take_back(&mut self, mut memory: Vec<u8>) {
+        self.lent = 0;
+        memory.clear();
+        discard_large(&mut memory);
+        self.spare = memory;
+    }
+}
+
+fn discard_large(empty: &mut Vec<u8>) {
+    if empty.capacity() > KEPT_BYTES {
+        *empty = Vec::new();
     }
 }
 
@@ -95,6 +128,32 @@ mod tests {
         output.tail().resize(100, 0);
         output.consume(100);
         assert!(output.bytes.capacity() >= 100, "small memory is used again");
+    }
+
+    #[test]
+    fn output_that_is_handed_out_counts_as_unwritten_and_its_memory_is_used_again() {
+        let mut output = Output::default();
+        assert_eq!(output.lend(), None);
+        let mut memories = Vec::new();
+        for _ in 0..4 {
+            output.tail().extend_from_slice(b"first");
+            let first = output.lend().unwrap();
+            assert_eq!(first, b"first");
+            assert_eq!((output.rest().len(), output.unwritten()), (0, 5));
+            output.tail().extend_from_slice(b"second");
+            assert_eq!(output.lend(), None, "the first part is not written");
+            memories.push(first.as_ptr().addr());
+            output.take_back(first);
+            assert_eq!(output.unwritten(), 6);
+            let second = output.lend().unwrap();
+            assert_eq!(second, b"second");
+            memories.push(second.as_ptr().addr());
+            output.take_back(second);
+            assert_eq!(output.unwritten(), 0);
+        }
+        memories.sort_unstable();
+        memories.dedup();
+        assert_eq!(memories.len(), 2);
     }
 
     /// A buffer that took a long message in, as it arrives.

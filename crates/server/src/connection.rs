@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -22,12 +23,16 @@ use crate::status;
 /// [`Closed`]: it writes [`Self::output`] and tells so by [`Self::consume`]; it reads into
 /// [`Self::read_buffer`] while [`Self::wants_input`]; and it calls [`Self::handle`] after a read,
 /// after a wake-up, and while [`Self::has_work`]. At the end it calls [`Self::close`].
+///
+/// A runtime that works by completions uses [`Self::lend_input`] and [`Self::lend_output`] in place
+/// of these buffers.
 pub struct Connection {
     // In this order, so that the session's end (its transaction is aborted) is over when the
     // server counts the connection as gone.
     stage: Stage,
     mailbox: Arc<Mailbox>,
     input: BytesMut,
+    input_is_lent: bool,
     output: Output,
     dialect: Dialect,
     name: String,
@@ -94,6 +99,7 @@ impl Connection {
             stage: Stage::Greeted,
             mailbox: Mailbox::new(server.outgoing_bytes_max, wake),
             input: BytesMut::new(),
+            input_is_lent: false,
             output: Output::default(),
             dialect,
             name,
@@ -124,7 +130,24 @@ impl Connection {
             Stage::Greeted => true,
             Stage::Serving(session) => session.wants_input(self.output.rest()),
         };
-        handled && !self.deaf
+        handled && !self.deaf && !self.output_is_high()
+    }
+
+    /// [`Self::read_buffer`] by ownership, for a runtime that reads by completions: the system has
+    /// it until then. `None` while nothing should be read, while whole messages wait to be handled,
+    /// and until what was lent before has come back.
+    pub fn lend_input(&mut self) -> Option<BytesMut> {
+        if self.input_is_lent || !self.wants_input() || buffers::has_frame(&self.input) {
+            return None;
+        }
+        self.input_is_lent = true;
+        Some(mem::take(self.read_buffer()))
+    }
+
+    /// Takes back what [`Self::lend_input`] gave, with what was read appended.
+    pub fn return_input(&mut self, input: BytesMut) {
+        self.input_is_lent = false;
+        self.input = input;
     }
 
     /// What is to be written.
@@ -135,6 +158,18 @@ impl Connection {
     /// The first `count` bytes of [`Self::output`] were written.
     pub fn consume(&mut self, count: usize) -> Result<(), Closed> {
         self.output.consume(count);
+        self.check_leaving()
+    }
+
+    /// [`Self::output`] by ownership, for a runtime that writes by completions: the system has it
+    /// until then. `None` if there is nothing, and until what was lent before has come back.
+    pub fn lend_output(&mut self) -> Option<Vec<u8>> {
+        self.output.lend()
+    }
+
+    /// Takes back what [`Self::lend_output`] gave, all of which was written.
+    pub fn return_output(&mut self, output: Vec<u8>) -> Result<(), Closed> {
+        self.output.take_back(output);
         self.check_leaving()
     }
 
@@ -241,7 +276,7 @@ impl Connection {
     }
 
     fn output_is_high(&self) -> bool {
-        self.output.rest().len() >= session::HIGH_WATER_BYTES
+        self.output.unwritten() >= session::HIGH_WATER_BYTES
     }
 
     fn check_patience(&self) -> Result<(), Closed> {
@@ -253,7 +288,7 @@ impl Connection {
     }
 
     fn check_leaving(&self) -> Result<(), Closed> {
-        if !self.leaving || !self.output.rest().is_empty() {
+        if !self.leaving || self.output.unwritten() > 0 {
             return Ok(());
         }
         match self.place.server.phase() {

@@ -144,6 +144,26 @@ fn nothing_but_the_greeting_is_said_before_the_answer() {
 }
 
 #[test]
+fn memory_is_lent_one_read_and_one_write_at_a_time() {
+    let server = server(&[]);
+    let mut pair = Pair::new(&server);
+    let greeting = pair.connection.lend_output().unwrap();
+    assert_eq!(greeting, b"\0\0\0\x02M5");
+    let mut input = pair.connection.lend_input().unwrap();
+    assert!(pair.connection.lend_input().is_none());
+    input.extend_from_slice(&frame_of(b"ruok"));
+    pair.connection.return_input(input);
+    assert!(pair.connection.lend_input().is_none(), "there is a message to be handled");
+    pair.connection.handle().unwrap();
+    assert!(pair.connection.lend_output().is_none(), "the greeting is not written");
+    pair.connection.return_output(greeting).unwrap();
+    let status = pair.connection.lend_output().unwrap();
+    // It has the last word, which must not be cut off.
+    pair.connection.handle().unwrap();
+    assert!(matches!(pair.connection.return_output(status), Err(Closed::Finished)));
+}
+
+#[test]
 fn ruok_is_answered_and_then_all_is_said() {
     let server = server(&[]);
     let mut pair = Pair::new(&server);
