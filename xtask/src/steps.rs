@@ -65,10 +65,17 @@ pub(crate) const STEPS: &[Step] = &[
         "the threads server as it is shipped",
         Cargo(&[], &["build", "--release", "--package=server-threads"]),
     ),
+    step(
+        "release-smol",
+        "the smol server as it is shipped",
+        Cargo(&[], &["build", "--release", "--package=server-smol"]),
+    ),
     zeo("zeo-tokio-msgpack", &["zeosuite", "--server=tokio", "--protocol=msgpack"]),
     zeo("zeo-tokio-pickle", &["zeosuite", "--server=tokio", "--protocol=pickle"]),
     zeo("zeo-threads-msgpack", &["zeosuite", "--server=threads", "--protocol=msgpack"]),
     zeo("zeo-threads-pickle", &["zeosuite", "--server=threads", "--protocol=pickle"]),
+    // The codecs above are the same here; what can differ is how bytes come and go.
+    zeo("zeo-smol-msgpack", &["zeosuite", "--server=smol", "--protocol=msgpack"]),
 ];
 
 impl Action {

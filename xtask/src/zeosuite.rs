@@ -40,6 +40,7 @@ pub(crate) struct Options {
 enum Server {
     Tokio,
     Threads,
+    Smol,
     /// ZEO itself, to try out the runner
     Reference,
 }

@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// `deny.toml` says the same of whatever they pull in, but is not checked everywhere.
 const ONLY_FOR: &[(&str, &[&str])] = &[
     ("tokio", &["server-tokio"]),
+    ("smol", &["server-smol"]),
     ("prost", &["protocol-proto"]),
     ("clap", &["server", "xtask"]),
     ("shuttle", &["storage"]),
