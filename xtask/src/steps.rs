@@ -70,12 +70,18 @@ pub(crate) const STEPS: &[Step] = &[
         "the smol server as it is shipped",
         Cargo(&[], &["build", "--release", "--package=server-smol"]),
     ),
+    step(
+        "release-async-std",
+        "the server on async-std, which is discontinued",
+        Cargo(&[], &["build", "--release", "--package=server-async-std"]),
+    ),
     zeo("zeo-tokio-msgpack", &["zeosuite", "--server=tokio", "--protocol=msgpack"]),
     zeo("zeo-tokio-pickle", &["zeosuite", "--server=tokio", "--protocol=pickle"]),
     zeo("zeo-threads-msgpack", &["zeosuite", "--server=threads", "--protocol=msgpack"]),
     zeo("zeo-threads-pickle", &["zeosuite", "--server=threads", "--protocol=pickle"]),
     // The codecs above are the same here; what can differ is how bytes come and go.
     zeo("zeo-smol-msgpack", &["zeosuite", "--server=smol", "--protocol=msgpack"]),
+    zeo("zeo-async-std-msgpack", &["zeosuite", "--server=async-std", "--protocol=msgpack"]),
 ];
 
 impl Action {

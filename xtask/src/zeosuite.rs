@@ -41,6 +41,8 @@ enum Server {
     Tokio,
     Threads,
     Smol,
+    /// async-std is discontinued
+    AsyncStd,
     /// ZEO itself, to try out the runner
     Reference,
 }

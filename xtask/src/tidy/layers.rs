@@ -24,6 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 const ONLY_FOR: &[(&str, &[&str])] = &[
     ("tokio", &["server-tokio"]),
     ("smol", &["server-smol"]),
+    ("async-std", &["server-async-std"]),
+    ("async-global-executor", &["server-async-std"]),
     ("prost", &["protocol-proto"]),
     ("clap", &["server", "xtask"]),
     ("shuttle", &["storage"]),
@@ -108,5 +110,6 @@ mod tests {
     fn a_runtime_stays_in_its_server() {
         assert!(check(&package("server-tokio", "tokio", Kind::Normal, false)).is_empty());
         assert_eq!(check(&package("session", "tokio", Kind::Normal, false)).len(), 1);
+        assert_eq!(check(&package("server-smol", "async-std", Kind::Normal, false)).len(), 1);
     }
 }
