@@ -75,6 +75,11 @@ pub(crate) const STEPS: &[Step] = &[
         "the server on async-std, which is discontinued",
         Cargo(&[], &["build", "--release", "--package=server-async-std"]),
     ),
+    step(
+        "release-compio",
+        "the io_uring server as it is shipped",
+        Cargo(&[], &["build", "--release", "--package=server-compio"]),
+    ),
     zeo("zeo-tokio-msgpack", &["zeosuite", "--server=tokio", "--protocol=msgpack"]),
     zeo("zeo-tokio-pickle", &["zeosuite", "--server=tokio", "--protocol=pickle"]),
     zeo("zeo-threads-msgpack", &["zeosuite", "--server=threads", "--protocol=msgpack"]),
@@ -82,6 +87,7 @@ pub(crate) const STEPS: &[Step] = &[
     // The codecs above are the same here; what can differ is how bytes come and go.
     zeo("zeo-smol-msgpack", &["zeosuite", "--server=smol", "--protocol=msgpack"]),
     zeo("zeo-async-std-msgpack", &["zeosuite", "--server=async-std", "--protocol=msgpack"]),
+    zeo("zeo-compio-msgpack", &["zeosuite", "--server=compio", "--protocol=msgpack"]),
 ];
 
 impl Action {

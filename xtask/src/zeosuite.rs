@@ -43,6 +43,7 @@ enum Server {
     Smol,
     /// async-std is discontinued
     AsyncStd,
+    Compio,
     /// ZEO itself, to try out the runner
     Reference,
 }

@@ -26,6 +26,7 @@ const ONLY_FOR: &[(&str, &[&str])] = &[
     ("smol", &["server-smol"]),
     ("async-std", &["server-async-std"]),
     ("async-global-executor", &["server-async-std"]),
+    ("compio", &["server-compio"]),
     ("prost", &["protocol-proto"]),
     ("clap", &["server", "xtask"]),
     ("shuttle", &["storage"]),

@@ -44,7 +44,7 @@ fn ruok_is_answered_with_the_status_of_all_storages() {
     assert!(status.contains(r#""last-transaction": "0000000000000000"}}"#), "{status}");
     assert_eq!(read_frame(&mut *socket), None);
     let log = server.stop();
-    assert!(!log.iter().any(|line| line.contains("WARN")), "{log:?}");
+    assert_eq!(warnings(&log), 0, "{log:?}");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_client_that_goes_wrong_is_closed_with_one_line_and_others_notice_nothing() 
     }
     drop(good);
     let log = server.stop();
-    assert_eq!(log.iter().filter(|line| line.contains("WARN")).count(), 5, "{log:?}");
+    assert_eq!(warnings(&log), 5, "{log:?}");
 }
 
 #[test]
@@ -165,4 +165,10 @@ fn any_number_of_questions_may_be_asked_before_the_first_answer_is_read() {
         assert!(seen.insert(first), "{first} was given twice");
     }
     server.stop();
+}
+
+/// Without what a runtime has to say of the machine.
+fn warnings(log: &[String]) -> usize {
+    let is_warning = |line: &&String| line.contains(" WARN ") && !line.contains(" WARN zeoxide_");
+    log.iter().filter(is_warning).count()
 }
