@@ -1,0 +1,22 @@
+//! What a measurement is made of: whole histograms, the settings and the host that they belong to,
+//! and the statistics with which two of them may be compared.
+//!
+//! [`Record`] is one measured point, as it is kept under `reports/records`; [`Histogram`] keeps
+//! every latency (percentiles are computed when somebody asks, and never merged); [`stats`] says
+//! whether one variant is faster than another, and how sure that is.
+//!
+//! **Never**: a network, a server, a drawing. Reports are made from records alone, anywhere.
+//!
+//! Start reading at [`record`].
+
+mod histogram;
+pub mod host;
+pub mod record;
+pub mod stats;
+pub mod usage;
+
+pub use histogram::Histogram;
+pub use host::Host;
+pub use record::{Arrivals, Interval, Loop, Outcome, Point, Record, RecordError, Verdict};
+pub use stats::{Comparison, Effect};
+pub use usage::Usage;

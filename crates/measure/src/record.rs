@@ -1,0 +1,239 @@
+//! One measured point: what was asked, on what, and what came of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::histogram::Histogram;
+use crate::host::Host;
+use crate::usage::Usage;
+
+/// Raised when a field changes its meaning; readers refuse other numbers.
+pub const SCHEMA: u32 = 1;
+
+/// One point, as it is kept in a file of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// What was asked for; its hash is the file's name.
+    pub point: Point,
+    /// When it began, in seconds since 1970 (UTC).
+    pub began: u64,
+    /// Versions of the load generator and of the server, by name.
+    pub versions: BTreeMap<String, String>,
+    /// Where.
+    pub host: Host,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// The settings of a point. Equal points have the same name, and are measured once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Of which scenario it is a part.
+    pub scenario: String,
+    /// The server's name in `benchmarks/servers.toml`.
+    pub server: String,
+    /// How the server was started.
+    pub command: Vec<String>,
+    /// How its clients spoke: `msgpack`, `pickle`, `proto`, `redis`, `memcached`, `echo`.
+    pub protocol: String,
+    /// The workload's name in the scenario, and all that defines it.
+    pub workload: String,
+    /// The workload's settings, as they were read.
+    pub settings: BTreeMap<String, serde_json::Value>,
+    /// Connections in all.
+    pub connections: u32,
+    /// Operations under way on each connection.
+    pub depth: u32,
+    /// When operations start.
+    #[serde(rename = "loop")]
+    pub load: Loop,
+    /// Worker processes.
+    pub workers: u32,
+    /// Not counted, in seconds.
+    pub warmup_seconds: f64,
+    /// Counted, in seconds.
+    pub seconds: f64,
+    /// Of all that is random.
+    pub seed: u64,
+    /// 0, 1, ...: the same point again.
+    pub repeat: u32,
+}
+
+/// When operations start.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loop {
+    /// Each as soon as the one before is answered: a slow server is asked less.
+    Closed,
+    /// By a schedule that was made beforehand.
+    Open {
+        /// Operations a second, over all connections.
+        rate: f64,
+        /// How they follow each other.
+        arrivals: Arrivals,
+    },
+}
+
+/// How operations of an open loop follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrivals {
+    /// At equal distances.
+    Constant,
+    /// At random, as if from many clients that do not know of each other.
+    Poisson,
+}
+
+/// What came of a point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Whether it may be drawn.
+    pub verdict: Verdict,
+    /// Operations that were answered, and answered right, in the counted time.
+    pub operations: u64,
+    /// The counted time.
+    pub seconds: f64,
+    /// Done minus intended: what a user would have waited.
+    pub response: Histogram,
+    /// Done minus sent: what the server needed.
+    pub service: Histogram,
+    /// Sent minus intended: how late the generator was.
+    pub lag: Histogram,
+    /// The counted time, second by second.
+    pub intervals: Vec<Interval>,
+    /// What the server used in the counted time.
+    pub server: Usage,
+    /// What the workers used.
+    pub generator: Usage,
+    /// Bytes that the workers sent and received.
+    pub bytes: (u64, u64),
+}
+
+/// Whether a point means what it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It does.
+    Valid,
+    /// The generator was the bottleneck, for this reason: no result of the server.
+    Invalid(String),
+    /// A wrong answer, a lost commit, an error: no result at all.
+    Failed(String),
+}
+
+/// A part of the counted time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Its end, in seconds from the start of the counted time.
+    pub at: f64,
+    /// Operations.
+    pub operations: u64,
+    /// Percentile of the responses in nanoseconds.
+    pub p50_ns: u64,
+    /// Likewise.
+    pub p99_ns: u64,
+    /// Likewise.
+    pub max_ns: u64,
+}
+
+/// Why a record cannot be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The file system refuses.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        source: io::Error,
+    },
+    /// The file is not a record.
+    #[error("{}: not a record: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The record was made by another version.
+    #[error("{}: records of schema {found} are not read by this version", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its number.
+        found: u32,
+    },
+}
+
+impl Point {
+    /// The name of the record's file, without folder: what people look for, then the settings' hash.
+    pub fn file_name(&self) -> String {
+        let settings = serde_json::to_vec(self).expect("settings are plain data");
+        let hash = Sha256::digest(&settings);
+        let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let Self { server, protocol, workload, connections, repeat, .. } = self;
+        format!("{server}-{protocol}-{workload}-c{connections}-r{repeat}-{hash}.json")
+    }
+}
+
+impl Outcome {
+    /// Operations a second.
+    pub fn rate(&self) -> f64 {
+        self.operations as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    }
+
+    /// The server's CPU time for each operation, in microseconds.
+    pub fn server_cpu_us(&self) -> f64 {
+        self.server.cpu_seconds() * 1e6 / self.operations.max(1) as f64
+    }
+
+    /// The workers' CPU time for each operation, in microseconds.
+    pub fn generator_cpu_us(&self) -> f64 {
+        self.generator.cpu_seconds() * 1e6 / self.operations.max(1) as f64
+    }
+}
+
+impl Record {
+    /// Writes the record into `folder`, which is created. Whoever reads finds all of it or nothing.
+    pub fn keep(&self, folder: &Path) -> Result<PathBuf, RecordError> {
+        let path = folder.join(self.point.file_name());
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(folder)?;
+            let mut file = NamedTempFile::new_in(folder)?;
+            serde_json::to_writer(&mut file, self)?;
+            file.write_all(b"\n")?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().map_err(|source| RecordError::Io { path: path.clone(), source })?;
+        Ok(path)
+    }
+
+    /// Reads a record.
+    pub fn read(path: &Path) -> Result<Self, RecordError> {
+        #[derive(Deserialize)]
+        struct Head {
+            schema: u32,
+        }
+        let format = |source| RecordError::Format { path: path.to_owned(), source };
+        let bytes =
+            fs::read(path).map_err(|source| RecordError::Io { path: path.to_owned(), source })?;
+        let Head { schema } = serde_json::from_slice(&bytes).map_err(format)?;
+        if schema != SCHEMA {
+            return Err(RecordError::Schema { path: path.to_owned(), found: schema });
+        }
+        serde_json::from_slice(&bytes).map_err(format)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+use super::*;
+
+fn point() -> Point {
+    Point {
+        scenario: "quick".to_owned(),
+        server: "tokio".to_owned(),
+        command: vec!["zeoxide-tokio".to_owned()],
+        protocol: "msgpack".to_owned(),
+        workload: "read".to_owned(),
+        settings: BTreeMap::from([("objects".to_owned(), 10_000.into())]),
+        connections: 64,
+        depth: 1,
+        load: Loop::Open { rate: 1000.5, arrivals: Arrivals::Poisson },
+        workers: 1,
+        warmup_seconds: 0.5,
+        seconds: 2.0,
+        seed: 7,
+        repeat: 0,
+    }
+}
+
+fn record() -> Record {
+    let mut response = Histogram::default();
+    response.record(1_234_567);
+    let outcome = Outcome {
+        verdict: Verdict::Invalid("late".to_owned()),
+        operations: 100,
+        seconds: 2.0,
+        service: response.clone(),
+        lag: Histogram::default(),
+        response,
+        intervals: vec![Interval { at: 1.0, operations: 50, p50_ns: 1, p99_ns: 2, max_ns: 3 }],
+        server: Usage { user_seconds: 0.001, system_seconds: 0.002, ..Usage::default() },
+        generator: Usage::default(),
+        bytes: (10, 20),
+    };
+    let versions = BTreeMap::from([("loadgen".to_owned(), "0.1.0".to_owned())]);
+    let host = Host::default();
+    Record { schema: SCHEMA, point: point(), began: 1_800_000_000, versions, host, outcome }
+}
+
+#[test]
+fn a_record_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = record().keep(&folder.path().join("new")).unwrap();
+    assert_eq!(path.file_name().unwrap().to_str().unwrap(), point().file_name());
+    assert_eq!(Record::read(&path).unwrap(), record());
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
+}
+
+#[test]
+fn the_name_is_that_of_the_settings() {
+    assert_eq!(point().file_name(), point().file_name());
+    assert!(point().file_name().starts_with("tokio-msgpack-read-c64-r0-"));
+    let other = Point { seconds: 2.5, ..point() };
+    assert_ne!(other.file_name(), point().file_name());
+}
+
+#[test]
+fn other_files_are_refused_with_their_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.json");
+    let error = |text: &str| {
+        fs::write(&path, text).unwrap();
+        Record::read(&path).unwrap_err().to_string()
+    };
+    assert!(error("{}").contains("x.json: not a record"));
+    assert!(error(r#"{"schema": 9}"#).contains("schema 9"));
+    assert!(error(r#"{"schema": 1}"#).contains("not a record"));
+    assert!(Record::read(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
+}
+
+#[test]
+fn costs_are_per_operation() {
+    let outcome = record().outcome;
+    assert_eq!(outcome.rate(), 50.0);
+    assert!((outcome.server_cpu_us() - 30.0).abs() < 1e-9);
+    assert_eq!(outcome.generator_cpu_us(), 0.0);
+}
