@@ -11,7 +11,19 @@
 //!
 //! Start reading at [`agent`] for how load is made, at [`shootout`] for what is compared.
 
+mod agent;
+mod control;
+mod data;
+mod echo;
+mod engine;
+mod fleet;
+mod point;
 mod report;
+mod scenario;
+mod servers;
+mod shootout;
+mod wire;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -27,12 +39,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Shootout(shootout::Options),
+    Agent(agent::Options),
+    Echo(echo::Options),
     /// Write a report from records
     Report(report::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Shootout(options) => shootout::run(&options),
+        Command::Agent(options) => agent::run(&options),
+        Command::Echo(options) => echo::run(&options),
         Command::Report(options) => report::run(&options),
     };
     match result {

@@ -17,3 +17,12 @@ pub(crate) struct Options {
 pub(crate) fn run(_options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
+
+/// Writes the page of all records in `paths`.
+pub(crate) fn write(
+    _paths: &[PathBuf],
+    _page: &std::path::Path,
+    _title: &str,
+) -> anyhow::Result<()> {
+    Ok(())
+}

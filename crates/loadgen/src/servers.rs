@@ -1,0 +1,242 @@
+//! Servers under test: how they are built, started, found ready, and stopped, as
+//! `benchmarks/servers.toml` says.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use anyhow::{Context as _, bail};
+use measure::Usage;
+use serde::Deserialize;
+use tempfile::TempDir;
+
+/// All servers, by name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Servers {
+    pub(crate) server: BTreeMap<String, Server>,
+}
+
+/// One kind of server.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Server {
+    /// For people.
+    pub(crate) about: String,
+    /// The package of this workspace that it is built from.
+    package: Option<String>,
+    /// The command line; see [`Server::expand`] for what stands in braces.
+    pub(crate) command: Vec<String>,
+    /// What its clients may speak.
+    pub(crate) protocols: Vec<String>,
+    /// How it is found to be ready.
+    #[serde(default)]
+    ready: Ready,
+    /// Files that are made in its folder before it starts.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    /// A program or file without which it is skipped.
+    needs: Option<String>,
+    /// The command that installs that.
+    #[serde(default)]
+    install: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Ready {
+    /// It prints `listening ADDRESS` and `ready`.
+    #[default]
+    Printed,
+    /// A client can connect to `{port}`.
+    Connect,
+}
+
+/// A server that runs.
+pub(crate) struct Running {
+    child: Child,
+    /// `HOST:PORT`.
+    pub(crate) address: String,
+    _folder: TempDir,
+}
+
+/// How long a server may take to start, and to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Servers {
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        toml::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> anyhow::Result<&Server> {
+        let known = || self.server.keys().cloned().collect::<Vec<_>>().join(", ");
+        self.server.get(name).with_context(|| format!("no server {name:?}; known are {}", known()))
+    }
+}
+
+impl Server {
+    /// Why it cannot be measured here, if it cannot: it is not installed.
+    pub(crate) fn missing(&self) -> Option<String> {
+        let needs = self.needs.as_ref().map(|needs| needs.replace("{target}", &target()))?;
+        let found = if needs.contains('/') {
+            Path::new(&needs).exists()
+        } else {
+            let path = env::var_os("PATH").unwrap_or_default();
+            env::split_paths(&path).any(|folder| folder.join(&needs).is_file())
+        };
+        let install = self.install.replace("{target}", &target());
+        (!found).then(|| format!("{needs} is not there; to install it: {install}"))
+    }
+
+    /// Builds it as it is shipped.
+    pub(crate) fn build(&self) -> anyhow::Result<()> {
+        let Some(package) = &self.package else { return Ok(()) };
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .args(["build", "--quiet", "--release", "--package", package])
+            .status()
+            .context("running cargo")?;
+        if !status.success() {
+            bail!("building {package} failed");
+        }
+        Ok(())
+    }
+
+    /// Starts it in a folder of its own, and waits until it is ready for `protocol`.
+    pub(crate) fn start(&self, protocol: &str) -> anyhow::Result<Running> {
+        let folder = tempfile::tempdir().context("a folder for the server")?;
+        let port = match self.ready {
+            Ready::Connect => free_port()?,
+            Ready::Printed => 0,
+        };
+        let expand = |text: &str| expand(text, protocol, folder.path(), port);
+        for (name, text) in &self.files {
+            fs::write(folder.path().join(name), expand(text))?;
+        }
+        let mut command = self.command.iter().map(|word| expand(word));
+        let program = command.next().context("a command without a program")?;
+        let mut child = Command::new(&program)
+            .args(command)
+            .stdin(Stdio::null())
+            .stdout(if self.ready == Ready::Printed { Stdio::piped() } else { Stdio::null() })
+            .stderr(fs::File::create(folder.path().join("stderr"))?)
+            .spawn()
+            .with_context(|| format!("starting {program}"))?;
+        let address = match self.ready {
+            Ready::Printed => printed_address(&mut child),
+            Ready::Connect => connected(&mut child, port),
+        };
+        let address = address.with_context(|| {
+            // It was started here, and nobody else knows it.
+            _ = child.kill();
+            _ = child.wait();
+            let said = fs::read_to_string(folder.path().join("stderr")).unwrap_or_default();
+            let last = said.lines().last().unwrap_or("nothing").to_owned();
+            format!("{program} does not get ready (it says: {last})")
+        })?;
+        Ok(Running { child, address, _folder: folder })
+    }
+}
+
+/// `{target}`: cargo's target folder. `{dir}`: the server's own folder. `{port}`: a free port.
+/// `{protocol}`, `{scheme}`: what clients will speak, in the words of records and of our URLs.
+fn expand(text: &str, protocol: &str, folder: &Path, port: u16) -> String {
+    let scheme = match protocol {
+        "msgpack" => "zeo+msgpack",
+        "pickle" => "zeo+pickle",
+        other => other,
+    };
+    text.replace("{target}", &target())
+        .replace("{dir}", &folder.display().to_string())
+        .replace("{port}", &port.to_string())
+        .replace("{protocol}", protocol)
+        .replace("{scheme}", scheme)
+        .replace("{is_msgpack}", if protocol == "msgpack" { "true" } else { "false" })
+}
+
+/// Cargo's target folder: that of this program, if it was built there.
+fn target() -> String {
+    let own = env::current_exe().ok();
+    let folder = own.as_deref().and_then(Path::parent).and_then(Path::parent);
+    let folder = folder.filter(|folder| folder.join("release").is_dir());
+    folder.map_or_else(|| PathBuf::from("target"), Path::to_owned).display().to_string()
+}
+
+/// Some port that nobody has now.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn printed_address(child: &mut Child) -> anyhow::Result<String> {
+    let output = child.stdout.take().context("a server's output")?;
+    let mut address = None;
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        if line == "ready" {
+            return address.context("it is ready, and listens nowhere");
+        }
+        if let Some(url) = line.strip_prefix("listening ") {
+            let (_, place) = url.rsplit_once("//").unwrap_or(("", url));
+            address = Some(place.to_owned());
+        }
+    }
+    bail!("it ended")
+}
+
+fn connected(child: &mut Child, port: u16) -> anyhow::Result<String> {
+    let address = format!("127.0.0.1:{port}");
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait()? {
+            bail!("it ended: {status}");
+        }
+        if TcpStream::connect(&address).is_ok() {
+            return Ok(address);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    bail!("nobody listens on {address} after {PATIENCE:?}")
+}
+
+impl Running {
+    pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
+        Usage::of_process(self.child.id()).context("the server is gone")
+    }
+
+    /// Stops it in order; what does not end is killed, and said.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            // It may have ended by itself; `wait` will tell.
+            _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                // Peers have their own ideas of what to return.
+                let by_us = status.signal() == Some(15);
+                if !status.success() && !by_us && status.code().is_none() {
+                    bail!("it ended with {status}");
+                }
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        bail!("it does not stop")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After `stop` there is nothing left to do.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}

@@ -1,0 +1,263 @@
+//! Many servers, many workloads, one report.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use measure::record::SCHEMA;
+use measure::{Host, Outcome, Record, Verdict};
+
+use crate::control::{Job, unix_ns};
+use crate::fleet::Fleet;
+use crate::point;
+use crate::report;
+use crate::scenario::{Scenario, Task};
+use crate::servers::{Running, Servers};
+
+/// Measure servers side by side, as a scenario says, and write a report.
+///
+/// Every point is a file of its own; what is there is not measured again, so an interrupted
+/// shootout goes on where it was.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// A scenario: benchmarks/NAME.toml
+    #[arg(default_value = "quick")]
+    scenario: String,
+    /// Measure again what is there
+    #[arg(long)]
+    force: bool,
+    /// Only servers whose name contains this (repeatable)
+    #[arg(long, value_name = "TEXT")]
+    server: Vec<String>,
+    /// Only workloads whose name contains this (repeatable)
+    #[arg(long, value_name = "TEXT")]
+    workload: Vec<String>,
+    /// Fractions of a second for each point: everything is tried, and nothing is measured
+    #[arg(long)]
+    verify: bool,
+    /// Where scenarios and servers.toml are
+    #[arg(long, value_name = "DIR", default_value = "benchmarks")]
+    benchmarks: PathBuf,
+    /// Where records go, in a folder of the scenario's name
+    #[arg(long, value_name = "DIR", default_value = "reports/records")]
+    records: PathBuf,
+    /// Where the report goes, in a folder of the scenario's name
+    #[arg(long, value_name = "DIR", default_value = "reports/pages")]
+    pages: PathBuf,
+    /// Use these workers, which somebody has started, instead of own ones (repeatable)
+    #[arg(long, value_name = "HOST:PORT")]
+    agent: Vec<String>,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let servers = Servers::read(&options.benchmarks.join("servers.toml"))?;
+    let path = options.benchmarks.join(format!("{}.toml", options.scenario));
+    let mut scenario = Scenario::read(&path)?;
+    if options.verify {
+        scenario = scenario.shortened();
+    }
+    let folder = options.records.join(&options.scenario);
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))?;
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    println!("{}: {}", options.scenario, scenario.about);
+    let missing = missing(&scenario, &servers, options)?;
+    let all = scenario.tasks(&options.scenario, &servers)?;
+    let wanted = |task: &Task| {
+        let any = |list: &[String], name: &str| {
+            list.is_empty() || list.iter().any(|text| name.contains(text.as_str()))
+        };
+        any(&options.server, &task.point.server)
+            && any(&options.workload, &task.point.workload)
+            && !missing.contains_key(&task.point.server)
+    };
+    let tasks: Vec<Task> = all.into_iter().filter(wanted).collect();
+    let is_there = |task: &&Task| folder.join(task.point.file_name()).exists();
+    let todo: Vec<&Task> = tasks.iter().filter(|task| options.force || !is_there(task)).collect();
+    if todo.len() < tasks.len() {
+        let there = tasks.len() - todo.len();
+        println!("{there} of {} points are there; --force measures them again", tasks.len());
+    }
+    let failed = measure_all(&todo, &servers, options, &folder, &interrupted)?;
+    let page = options.pages.join(&options.scenario);
+    report::write(&[folder], &page, &options.scenario)?;
+    for (server, why) in &missing {
+        println!("skipped {server}: {why}");
+    }
+    if interrupted.load(Ordering::Relaxed) {
+        bail!("interrupted; the same command goes on from here");
+    }
+    if failed > 0 {
+        bail!("{failed} points failed; the report names them");
+    }
+    Ok(())
+}
+
+/// Builds what is there, and tells what is not.
+fn missing(
+    scenario: &Scenario,
+    servers: &Servers,
+    options: &Options,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut missing = BTreeMap::new();
+    for name in scenario.server_names() {
+        let chosen = |text: &String| name.contains(text.as_str());
+        if !options.server.is_empty() && !options.server.iter().any(chosen) {
+            continue;
+        }
+        let server = servers.get(&name)?;
+        println!("{name}: {}", server.about);
+        match server.missing() {
+            Some(why) => {
+                println!("    skipped: {why}");
+                missing.insert(name, why);
+            }
+            None => server.build()?,
+        }
+    }
+    Ok(missing)
+}
+
+/// Measures the tasks, one after the other; returns how many failed.
+fn measure_all(
+    tasks: &[&Task],
+    servers: &Servers,
+    options: &Options,
+    folder: &Path,
+    interrupted: &AtomicBool,
+) -> anyhow::Result<usize> {
+    let Some(first) = tasks.first() else { return Ok(0) };
+    let mut fleet = match &options.agent[..] {
+        [] => Fleet::start(first.point.workers)?,
+        addresses => Fleet::connect(addresses)?,
+    };
+    let host = Host::read();
+    let mut running: BTreeMap<(String, String), Running> = BTreeMap::new();
+    let mut failed = 0;
+    let began = Instant::now();
+    for (number, task) in tasks.iter().enumerate() {
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+        let key = (task.point.server.clone(), task.point.protocol.clone());
+        if !running.contains_key(&key) {
+            let server = servers.get(&task.point.server)?.start(&task.point.protocol);
+            running.insert(key.clone(), server.with_context(|| task.point.server.clone())?);
+        }
+        let server = running.get(&key).context("it was just started")?;
+        let job = job(task, server);
+        let mut line = Progress::new(number, tasks.len(), began, task);
+        let began_unix = unix_ns() / 1_000_000_000;
+        let outcome = point::measure(&job, server, &mut fleet, |second| line.tell(second));
+        line.end(&outcome);
+        let is_failure = matches!(outcome.verdict, Verdict::Failed(_));
+        failed += usize::from(is_failure);
+        let versions =
+            BTreeMap::from([("loadgen".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+        let point = task.point.clone();
+        let (host, began) = (host.clone(), began_unix);
+        Record { schema: SCHEMA, point, began, versions, host, outcome }.keep(folder)?;
+        if is_failure {
+            // It may be in any state; and workers may still be connected to it.
+            running.remove(&key);
+            fleet = match &options.agent[..] {
+                [] => Fleet::start(task.point.workers)?,
+                addresses => Fleet::connect(addresses)?,
+            };
+        }
+    }
+    for ((name, _), server) in running {
+        server.stop().with_context(|| name)?;
+    }
+    Ok(failed)
+}
+
+fn job(task: &Task, server: &Running) -> Job {
+    let point = &task.point;
+    Job {
+        protocol: point.protocol.clone(),
+        address: server.address.clone(),
+        workload: task.workload.clone(),
+        connections: point.connections,
+        first_connection: 0,
+        all_connections: point.connections,
+        depth: point.depth,
+        load: point.load,
+        warmup_seconds: point.warmup_seconds,
+        seconds: point.seconds,
+        seed: point.seed ^ u64::from(point.repeat),
+    }
+}
+
+/// What is seen while a point is measured.
+struct Progress {
+    head: String,
+    terminal: bool,
+}
+
+impl Progress {
+    fn new(number: usize, count: usize, began: Instant, task: &Task) -> Self {
+        let point = &task.point;
+        let minutes = began.elapsed().as_secs() / 60;
+        let seconds = began.elapsed().as_secs() % 60;
+        let head = format!(
+            "[{:>3}/{count} {minutes}:{seconds:02}] {:<24} {:<14} c={:<5} d={:<3}",
+            number + 1,
+            format!("{}-{}", point.server, point.protocol),
+            point.workload,
+            point.connections,
+            point.depth,
+        );
+        let progress = Self { head, terminal: std::io::stdout().is_terminal() };
+        progress.show("...");
+        progress
+    }
+
+    fn show(&self, text: &str) {
+        if self.terminal {
+            print!("\r\x1b[2K{} {text}", self.head);
+            // Progress that cannot be shown is not worth an end.
+            _ = std::io::stdout().flush();
+        }
+    }
+
+    fn tell(&mut self, second: &measure::Histogram) {
+        self.show(&format!("{} in the last second", second.count()));
+    }
+
+    fn end(self, outcome: &Outcome) {
+        let text = match &outcome.verdict {
+            Verdict::Failed(why) => format!("FAILED: {why}"),
+            verdict => format!(
+                "{:>9.0}/s  p50 {:>8}  p99 {:>8}  server {:>6.2} us/op{}",
+                outcome.rate(),
+                duration(outcome.response.quantile_ns(0.5)),
+                duration(outcome.response.quantile_ns(0.99)),
+                outcome.server_cpu_us(),
+                match verdict {
+                    Verdict::Invalid(why) => format!("  INVALID: {why}"),
+                    _ => String::new(),
+                }
+            ),
+        };
+        let clear = if self.terminal { "\r\x1b[2K" } else { "" };
+        println!("{clear}{} {text}", self.head);
+    }
+}
+
+/// For people.
+pub(crate) fn duration(ns: u64) -> String {
+    match ns {
+        0..10_000 => format!("{:.2} us", ns as f64 / 1e3),
+        10_000..1_000_000 => format!("{:.0} us", ns as f64 / 1e3),
+        1_000_000..10_000_000_000 => format!("{:.2} ms", ns as f64 / 1e6),
+        _ => format!("{:.1} s", ns as f64 / 1e9),
+    }
+}

@@ -1,0 +1,90 @@
+//! What connections do, as scenarios say it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+/// A kind of work and its settings; the names are those of `benchmarks/*.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Workload {
+    /// Loads of current revisions.
+    Read {
+        /// How many there are.
+        objects: u64,
+        /// Of each record.
+        record_bytes: usize,
+        /// Which are asked for.
+        #[serde(default)]
+        choice: Choice,
+    },
+    /// Transactions that write objects.
+    Commit {
+        /// Objects of one transaction.
+        objects: u64,
+        /// Of each record.
+        record_bytes: usize,
+        /// All connections write the same objects, or each its own.
+        #[serde(default)]
+        hot: bool,
+    },
+    /// Reads, which are measured, beside connections that commit one object each, which are not.
+    Mixed {
+        /// How many are read.
+        objects: u64,
+        /// Of each record.
+        record_bytes: usize,
+        /// How many of the connections commit.
+        committers: u32,
+    },
+    /// [`Self::Commit`] of one own object, beside a connection that has voted and waits.
+    StalledVoter {
+        /// Of each record.
+        record_bytes: usize,
+    },
+    /// One connection commits, all others wait for invalidations: an operation is one arrival, and
+    /// its latency counts from the moment at which the commit was asked.
+    Invalidations {
+        /// Of each record.
+        record_bytes: usize,
+    },
+    /// Connect, register, disconnect.
+    Connect {},
+}
+
+/// Which of many objects are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Choice {
+    /// All alike.
+    #[default]
+    Uniform,
+    /// Few often and many rarely, by Zipf's law with this exponent.
+    Zipf(f64),
+}
+
+impl Workload {
+    /// For the record of a point.
+    pub(crate) fn settings(&self) -> anyhow::Result<BTreeMap<String, serde_json::Value>> {
+        let value = serde_json::to_value(self).context("settings of a workload")?;
+        serde_json::from_value(value).context("settings of a workload")
+    }
+
+    /// The objects that must be there beforehand: how many, and of how many bytes.
+    pub(crate) fn fill(&self) -> Option<(u64, usize)> {
+        match *self {
+            Self::Read { objects, record_bytes, .. }
+            | Self::Mixed { objects, record_bytes, .. } => Some((objects, record_bytes)),
+            Self::Commit { .. }
+            | Self::StalledVoter { .. }
+            | Self::Invalidations { .. }
+            | Self::Connect {} => None,
+        }
+    }
+
+    /// Whether only servers of transactions can do it; plain key-value servers can get and set.
+    pub(crate) fn needs_transactions(&self) -> bool {
+        !matches!(self, Self::Read { .. } | Self::Commit { objects: 1, hot: false, .. })
+    }
+}
