@@ -44,6 +44,8 @@ enum Command {
     Echo(echo::Options),
     /// Write a report from records
     Report(report::Options),
+    /// Compare two variants: which one is faster, and how sure that is
+    Compare(report::CompareOptions),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Agent(options) => agent::run(&options),
         Command::Echo(options) => echo::run(&options),
         Command::Report(options) => report::run(&options),
+        Command::Compare(options) => report::compare(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

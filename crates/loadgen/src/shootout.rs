@@ -87,7 +87,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let failed = measure_all(&todo, &servers, options, &folder, &interrupted)?;
     let page = options.pages.join(&options.scenario);
-    report::write(&[folder], &page, &options.scenario)?;
+    if folder.is_dir() {
+        report::of_folder(&folder, &page, &options.scenario)?;
+    }
     for (server, why) in &missing {
         println!("skipped {server}: {why}");
     }

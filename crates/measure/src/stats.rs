@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// on them.
 pub const SMALLEST_EFFECT: f64 = 0.02;
 
+/// With so many pairs the bootstrap has something to draw from; of fewer it says nothing.
+pub const FEWEST_PAIRS: usize = 3;
+
 const RESAMPLES: usize = 10_000;
 
 /// How variant A compares with variant B in a quantity.
@@ -94,9 +97,6 @@ fn effect(ratio: f64, (low, high): (f64, f64), pairs: usize) -> Effect {
         Effect::Unsure
     }
 }
-
-/// With so many pairs the bootstrap has something to draw from.
-const FEWEST_PAIRS: usize = 3;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,66 @@
+//! How two variants differ, and how sure that is.
+
+use measure::{Comparison, Effect, stats};
+
+use super::group::{Condition, Section, VariantId};
+use super::quantity::{COMPARED, Quantity};
+
+/// One quantity of variant A compared with that of B, under one condition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Difference {
+    pub(super) condition: Condition,
+    pub(super) quantity: Quantity,
+    /// Medians over the pairs.
+    pub(super) medians: (f64, f64),
+    pub(super) comparison: Comparison,
+    /// Repeats that are valid in both.
+    pub(super) pairs: usize,
+}
+
+impl Difference {
+    pub(super) fn effect(&self) -> Effect {
+        self.comparison.effect
+    }
+
+    /// Whether there are repeats enough to say anything.
+    pub(super) fn is_known(&self) -> bool {
+        self.pairs >= stats::FEWEST_PAIRS
+    }
+
+    /// Whether one of both is better, and it is known which.
+    pub(super) fn is_clear(&self) -> bool {
+        matches!(self.effect(), Effect::Larger | Effect::Smaller)
+    }
+}
+
+/// What may be said of A and B in a section: where both have a repeat that counts.
+pub(super) fn differences(section: &Section<'_>, a: VariantId, b: VariantId) -> Vec<Difference> {
+    let conditions = section.conditions();
+    let differences = conditions.into_iter().flat_map(|condition| {
+        COMPARED
+            .into_iter()
+            .filter_map(move |quantity| difference(section, condition, quantity, (a, b)))
+    });
+    differences.collect()
+}
+
+/// One quantity of A and B. Repeats of one number took turns, so they are compared with each other,
+/// and one without a partner is left out. `None` if there is no pair.
+pub(super) fn difference(
+    section: &Section<'_>,
+    condition: Condition,
+    quantity: Quantity,
+    (a, b): (VariantId, VariantId),
+) -> Option<Difference> {
+    let (a, b) = (section.cells.get(&(condition, a))?, section.cells.get(&(condition, b))?);
+    let (a, b): (Vec<f64>, Vec<f64>) = a
+        .valid()
+        .filter_map(|(repeat, of_a)| {
+            let (_, of_b) = b.valid().find(|(other, _)| *other == repeat)?;
+            Some((quantity.of(of_a), quantity.of(of_b)))
+        })
+        .unzip();
+    let comparison = stats::compare(&a, &b)?;
+    let medians = (stats::median(&a)?, stats::median(&b)?);
+    Some(Difference { condition, quantity, medians, comparison, pairs: a.len() })
+}

@@ -1,0 +1,83 @@
+//! What is compared and shown of a point.
+
+use measure::{Effect, Outcome};
+
+use super::numbers;
+
+/// A number that an outcome has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quantity {
+    /// Operations a second.
+    Rate,
+    /// A percentile of the responses, in nanoseconds.
+    P50,
+    P99,
+    P999,
+    /// The server's CPU time for an operation, in microseconds.
+    ServerCpu,
+    /// Sent and received for an operation.
+    Bytes,
+}
+
+use Quantity::{Bytes, P50, P99, P999, Rate, ServerCpu};
+
+/// What a comparison looks at.
+pub(super) const COMPARED: [Quantity; 4] = [Rate, P50, P99, ServerCpu];
+
+impl Quantity {
+    pub(super) fn of(self, outcome: &Outcome) -> f64 {
+        match self {
+            Rate => outcome.rate(),
+            P50 => outcome.response.quantile_ns(0.5) as f64,
+            P99 => outcome.response.quantile_ns(0.99) as f64,
+            P999 => outcome.response.quantile_ns(0.999) as f64,
+            ServerCpu => outcome.server_cpu_us(),
+            Bytes => bytes_per_operation(outcome, outcome.bytes.0 + outcome.bytes.1),
+        }
+    }
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Rate => "operations/s",
+            P50 => "p50",
+            P99 => "p99",
+            P999 => "p99.9",
+            ServerCpu => "server CPU/op",
+            Bytes => "bytes/op",
+        }
+    }
+
+    pub(super) fn format(self, value: f64) -> String {
+        match self {
+            Rate => numbers::count(value),
+            P50 | P99 | P999 => numbers::duration(value),
+            ServerCpu => numbers::duration(value * 1000.0),
+            Bytes => numbers::bytes(value),
+        }
+    }
+
+    /// The verdict on A, in a word.
+    pub(super) fn verdict(self, effect: Effect) -> &'static str {
+        match (self, effect) {
+            (_, Effect::Same) => "same within 2 %",
+            (_, Effect::Unsure) => "not clear",
+            (Rate, Effect::Larger) | (P50 | P99 | P999, Effect::Smaller) => "faster",
+            (Rate, Effect::Smaller) | (P50 | P99 | P999, Effect::Larger) => "slower",
+            (ServerCpu | Bytes, Effect::Smaller) => "cheaper",
+            (ServerCpu | Bytes, Effect::Larger) => "dearer",
+        }
+    }
+
+    /// Whether the effect is good for A, bad for it, or neither.
+    pub(super) fn is_good(self, effect: Effect) -> Option<bool> {
+        match effect {
+            Effect::Same | Effect::Unsure => None,
+            Effect::Larger => Some(self == Rate),
+            Effect::Smaller => Some(self != Rate),
+        }
+    }
+}
+
+pub(super) fn bytes_per_operation(outcome: &Outcome, bytes: u64) -> f64 {
+    bytes as f64 / outcome.operations.max(1) as f64
+}

@@ -1,0 +1,136 @@
+use std::path::PathBuf;
+
+use measure::Record;
+
+use super::load::{Loaded, Source};
+use super::*;
+
+/// Records as if read from files `0.json`, `1.json`...
+pub(super) fn loaded(records: Vec<Record>) -> Loaded {
+    let source = |(index, record)| Source { path: PathBuf::from(format!("{index}.json")), record };
+    Loaded {
+        records: records.into_iter().enumerate().map(source).collect(),
+        unreadable: Vec::new(),
+    }
+}
+
+/// Some of the sample: four variants, three conditions, all repeats.
+pub(super) fn some() -> Vec<Record> {
+    let mut records = sample::records();
+    records.retain(|Record { point, .. }| {
+        let is_open = point.load != measure::Loop::Closed;
+        let kept = point.workload == "read" && [64, 256].contains(&point.connections);
+        let variant = format!("{}-{}", point.server, point.protocol);
+        let variants = ["tokio-msgpack", "threads-pickle", "zeo-msgpack", "async-std-msgpack"];
+        let rate = matches!(point.load, measure::Loop::Open { rate, .. } if rate == 5_000.0);
+        kept && variants.contains(&&*variant) && (!is_open || rate)
+    });
+    records
+}
+
+fn options() -> Options {
+    Options {
+        records: vec!["reports/records/a b".into()],
+        page: "out".into(),
+        title: "<i>T</i> --> x".to_owned(),
+        baseline: None,
+    }
+}
+
+/// As many as a page with everything needs, where it does not matter which.
+fn few() -> Vec<Record> {
+    let mut records = some();
+    records.truncate(12);
+    records
+}
+
+/// The page and the summary of records.
+fn both(loaded: &Loaded) -> (String, String) {
+    let groups = Groups::of(loaded);
+    let report = Report {
+        title: &options().title,
+        baseline: groups.baseline(None).unwrap(),
+        provenance: Provenance::of(&options(), loaded),
+        groups: &groups,
+    };
+    (page::page(&report).unwrap(), markdown::summary(&report))
+}
+
+#[test]
+fn a_report_says_what_it_is_and_names_what_has_no_result() {
+    let (html, markdown) = both(&loaded(some()));
+    for text in [&html, &markdown] {
+        let head: String = text.lines().take(5).collect();
+        assert!(head.contains("@generated"), "{head}");
+        assert!(text.contains("zeoxide-loadgen report"), "the command");
+        assert!(text.contains("generator CPU 97 % &gt; 70 %") || text.contains("97 % > 70 %"));
+        assert!(text.contains("wrong bytes &amp; more"), "the failed one, too");
+        assert!(text.contains("0123456789abcdef"), "the commit");
+        assert!(text.contains("async-std is discontinued"));
+        assert!(!text.contains("NaN") && !text.contains("inf "));
+    }
+    assert!(html.contains("async-std-msgpack") && html.contains("Some CPU @ 2.50GHz"));
+    assert!(
+        markdown.contains("| zeo-msgpack | 256 connections, closed loop | 4 of 5 |"),
+        "{markdown}"
+    );
+    assert_eq!((html, markdown), both(&loaded(some())), "the same again");
+}
+
+#[test]
+fn what_comes_from_records_is_no_markup() {
+    let mut records = few();
+    for record in &mut records {
+        record.point.scenario = "<script>alert(1)</script>".to_owned();
+        record.point.server = format!("\"><b>{}", record.point.server);
+        record.host.0.insert("x<y".to_owned(), "</style>".to_owned());
+    }
+    let (html, markdown) = both(&loaded(records));
+    // The command stands in a block of code, where nothing is markup.
+    let markdown: String = markdown.lines().filter(|line| !line.starts_with("    ")).collect();
+    for text in ["<script>alert", "<b>", "<i>", "x<y", "\"\"><b"] {
+        assert!(!html.contains(text), "{text}");
+        assert!(!markdown.contains(text), "{text}");
+    }
+    assert_eq!(html.matches("</style>").count(), 1);
+    // The title must not end the comment either.
+    assert_eq!(html.matches("-->").count(), 1);
+}
+
+#[test]
+fn the_page_needs_nothing_from_elsewhere() {
+    let (html, _) = both(&loaded(few()));
+    for text in ["http://", "https://", "src=", "@import", "url("] {
+        assert!(!html.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn async_std_is_named_as_discontinued_only_where_it_is_shown() {
+    let mut records = some();
+    records.retain(|record| record.point.server == "tokio");
+    let (html, markdown) = both(&loaded(records));
+    assert!(!html.contains("discontinued") && !markdown.contains("discontinued"));
+}
+
+#[test]
+fn mixed_versions_and_commits_are_said() {
+    let mut records = few();
+    records[0].host.0.insert("git.commit".to_owned(), "other".to_owned());
+    records[1].versions.insert("loadgen".to_owned(), "0.2.0".to_owned());
+    records[2].host.0.insert("git.changed_files".to_owned(), "3".to_owned());
+    let (html, markdown) = both(&loaded(records));
+    for text in [html, markdown] {
+        assert!(text.contains("several commits"));
+        assert!(text.contains("several versions of loadgen: 0.1.0, 0.2.0"));
+        assert!(text.contains("Files were changed since the commit"));
+    }
+}
+
+#[test]
+fn a_single_record_makes_a_page() {
+    let mut records = some();
+    records.truncate(1);
+    let (html, _) = both(&loaded(records));
+    assert!(html.contains("1 of 1"));
+}

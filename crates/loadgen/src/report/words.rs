@@ -1,0 +1,297 @@
+//! What was found, as sentences.
+
+use std::collections::BTreeMap;
+
+use measure::{Effect, Record, stats};
+
+use super::cell::Cell;
+use super::difference::{Difference, difference};
+use super::group::{Condition, Groups, Section, VariantId};
+use super::numbers::{count, percent, percent_digits};
+use super::quantity::Quantity;
+
+/// Said wherever async-std is shown.
+pub(super) const ASYNC_STD: &str = "async-std is discontinued (RUSTSEC-2025-0052), and its authors \
+                                    point to smol. It is measured for comparison only.";
+
+/// How to read all comparisons.
+pub(super) const METHOD: &str = "Ratios are of medians. Intervals are 95 % confidence intervals by \
+                                 bootstrap over repeats that took turns, each for one comparison by \
+                                 itself. Differences within 2 % count as none.";
+
+/// How to read all plots.
+pub(super) const MARKS: &str = "Large marks are medians of repeats, small dots the repeats, bands 95 % \
+                                confidence intervals of the median, crosses invalid repeats (the \
+                                generator was the bottleneck). Over time, each repeat is a line.";
+
+/// The difference between A and B as a sentence; `workload` is on what.
+pub(super) fn sentence(difference: &Difference, a: &str, b: &str, workload: &str) -> String {
+    format!("{} on {workload} with {}.", claim(difference, a, b), difference.condition)
+}
+
+/// The same, without where and when.
+fn claim(difference: &Difference, a: &str, b: &str) -> String {
+    let comparison = &difference.comparison;
+    let Phrase { by_share, by_factor, what, more, less } = phrase(difference.quantity);
+    let (low, high) = comparison.interval;
+    match comparison.effect {
+        Effect::Larger if comparison.ratio >= 2.0 => {
+            let (ratio, low, high) = (count(comparison.ratio), count(low), count(high));
+            format!("{a} {by_factor} {ratio} times (95 %: {low}..{high}) the {what} of {b}")
+        }
+        Effect::Larger => {
+            let range = range(comparison.ratio - 1.0, low - 1.0, high - 1.0);
+            format!("{a} {by_share} {range} {more} {what} than {b}")
+        }
+        Effect::Smaller => {
+            let range = range(1.0 - comparison.ratio, 1.0 - high, 1.0 - low);
+            format!("{a} {by_share} {range} {less} {what} than {b}")
+        }
+        Effect::Same => format!("{a} has the same {what} as {b} (within 2 %)"),
+        Effect::Unsure => {
+            let why = if difference.is_known() {
+                range(comparison.ratio - 1.0, low - 1.0, high - 1.0)
+            } else {
+                "too few repeats".to_owned()
+            };
+            format!("{a} does not clearly differ from {b} in {what}: {why}")
+        }
+    }
+}
+
+/// `12 % (95 %: 8..15 %)`.
+fn range(share: f64, low: f64, high: f64) -> String {
+    format!("{} (95 %: {}..{})", percent(share), percent_digits(low), percent(high))
+}
+
+/// `A {by_share} 5 % {more} {what} than B`, `A {by_factor} 3 times the {what} of B`.
+struct Phrase {
+    by_share: &'static str,
+    by_factor: &'static str,
+    what: &'static str,
+    more: &'static str,
+    less: &'static str,
+}
+
+fn phrase(quantity: Quantity) -> Phrase {
+    let latency =
+        |what| Phrase { by_share: "has a", by_factor: "has", what, more: "higher", less: "lower" };
+    let need =
+        |what| Phrase { by_share: "needs", by_factor: "needs", what, more: "more", less: "less" };
+    match quantity {
+        Quantity::Rate => Phrase {
+            by_share: "answers",
+            by_factor: "answers",
+            what: "operations a second",
+            more: "more",
+            less: "fewer",
+        },
+        Quantity::P50 => latency("median latency (p50)"),
+        Quantity::P99 => latency("p99 latency"),
+        Quantity::P999 => latency("p99.9 latency"),
+        Quantity::ServerCpu => need("server CPU per operation"),
+        Quantity::Bytes => need("traffic per operation"),
+    }
+}
+
+/// What was found in a section where a summary looks first.
+pub(super) struct Finding {
+    /// The workload and the condition.
+    pub(super) place: String,
+    /// The fastest, then each variant against the baseline.
+    pub(super) sentences: Vec<String>,
+}
+
+/// What was found in each section.
+pub(super) fn findings(groups: &Groups<'_>, baseline: VariantId) -> Vec<Finding> {
+    let finding = |section| {
+        let condition = Section::headline(section)?;
+        let mut sentences: Vec<_> = fastest(groups, section, condition).into_iter().collect();
+        let mut unknown = Vec::new();
+        let other = groups.name(baseline);
+        for variant in (0..groups.variants.len()).filter(|variant| *variant != baseline) {
+            let differences = [Quantity::Rate, Quantity::ServerCpu]
+                .map(|quantity| difference(section, condition, quantity, (variant, baseline)));
+            let name = groups.name(variant);
+            match differences {
+                [Some(rate), Some(cpu)] if rate.is_known() => sentences.push(format!(
+                    "{}; {}.",
+                    claim(&rate, &name, &other),
+                    claim(&cpu, "it", &other)
+                )),
+                _ => unknown.push(name),
+            }
+        }
+        if !unknown.is_empty() {
+            sentences.push(format!(
+                "Nothing can be said of {other} and {}: there are fewer than {} repeats that are valid in both.",
+                unknown.join(", "),
+                stats::FEWEST_PAIRS
+            ));
+        }
+        let place = format!("{}, {condition}", heading(groups, section));
+        Some(Finding { place, sentences })
+    };
+    groups.sections.iter().filter_map(finding).collect()
+}
+
+fn fastest(groups: &Groups<'_>, section: &Section<'_>, condition: Condition) -> Option<String> {
+    let rate = |cell: &Cell<'_>| cell.median(Quantity::Rate);
+    let cells =
+        section.at(condition).filter_map(|(variant, cell)| Some((variant, cell, rate(cell)?)));
+    let (variant, cell, rate) = cells.max_by(|(.., a), (.., b)| a.total_cmp(b))?;
+    let p99 = Quantity::P99.format(cell.median(Quantity::P99)?);
+    Some(format!(
+        "{} has the highest median rate: {} operations/s, with a p99 latency of {p99}.",
+        groups.name(variant),
+        count(rate)
+    ))
+}
+
+/// A section's name: the workload, and what tells it from others of that workload.
+pub(super) fn heading(groups: &Groups<'_>, section: &Section<'_>) -> String {
+    let setup = &section.setup;
+    let others: Vec<_> = groups
+        .sections
+        .iter()
+        .map(|other| &other.setup)
+        .filter(|other| *other != setup && other.workload == setup.workload)
+        .collect();
+    let mut marks = Vec::new();
+    if others.iter().any(|other| other.scenario != setup.scenario) {
+        marks.push(setup.scenario.clone());
+    }
+    if others.iter().any(|other| other.scenario == setup.scenario) {
+        let own = setup
+            .settings
+            .iter()
+            .filter(|setting| others.iter().any(|other| !other.settings.contains(setting)));
+        marks.extend(own.map(|(name, value)| format!("{name}: {value}")));
+    }
+    match &marks[..] {
+        [] => setup.workload.clone(),
+        marks => format!("{} ({})", setup.workload, marks.join(", ")),
+    }
+}
+
+/// All that defines a section, in a line.
+pub(super) fn settings(section: &Section<'_>) -> String {
+    let mut line = format!("scenario: {}", section.setup.scenario);
+    for (name, value) in &section.setup.settings {
+        line += &format!(" · {name}: {value}");
+    }
+    line
+}
+
+/// A point's name in a list of those without a result.
+pub(super) fn point(record: Option<&Record>) -> String {
+    let Some(Record { point, .. }) = record else { return "?".to_owned() };
+    format!(
+        "{}-{}, {} of {}, {}, repeat {}",
+        point.server,
+        point.protocol,
+        point.workload,
+        point.scenario,
+        Condition::of(point),
+        point.repeat
+    )
+}
+
+/// `3 points have no result (1 failed, 2 invalid); they are named below.`
+pub(super) fn without_result(groups: &Groups<'_>) -> String {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    groups.without_result.iter().for_each(|without| *kinds.entry(without.kind).or_default() += 1);
+    let kinds: Vec<_> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let count = groups.without_result.len();
+    let subject =
+        if count == 1 { "1 record has".to_owned() } else { format!("{count} records have") };
+    format!("{subject} no part in the numbers ({}); each is named below.", kinds.join(", "))
+}
+
+pub(super) fn ratio(ratio: f64) -> String {
+    format!("{ratio:.3}")
+}
+
+/// `0.85..0.92`.
+pub(super) fn interval(difference: &Difference) -> String {
+    if !difference.is_known() {
+        return "too few repeats".to_owned();
+    }
+    let (low, high) = difference.comparison.interval;
+    format!("{}..{}", ratio(low), ratio(high))
+}
+
+/// `Of 12 comparisons 3 differ, 8 are the same within 2 %, and 1 is not clear.`
+pub(super) fn tally(differences: &[Difference]) -> String {
+    let count =
+        |effects: &[Effect]| differences.iter().filter(|d| effects.contains(&d.effect())).count();
+    format!(
+        "Of {} comparisons {} differ, {} are the same within 2 %, and {} are not clear.",
+        differences.len(),
+        count(&[Effect::Larger, Effect::Smaller]),
+        count(&[Effect::Same]),
+        count(&[Effect::Unsure])
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use measure::Comparison;
+
+    use super::*;
+    use crate::report::tests::{loaded, some};
+
+    fn said(quantity: Quantity, ratio: f64, interval: (f64, f64), effect: Effect) -> String {
+        let loaded = loaded(some());
+        let groups = Groups::of(&loaded);
+        let condition = groups.sections[0].conditions()[0];
+        let comparison = Comparison { ratio, interval, effect };
+        let difference =
+            Difference { condition, quantity, medians: (1.0, 1.0), comparison, pairs: 5 };
+        let sentence = sentence(&difference, "tokio", "threads", "read");
+        sentence.strip_suffix(" on read with 64 connections, closed loop.").unwrap().to_owned()
+    }
+
+    #[test]
+    fn differences_are_said_from_the_side_of_a() {
+        assert_eq!(
+            said(Quantity::ServerCpu, 0.88, (0.85, 0.92), Effect::Smaller),
+            "tokio needs 12 % (95 %: 8..15 %) less server CPU per operation than threads"
+        );
+        assert_eq!(
+            said(Quantity::Rate, 1.5, (1.4, 1.6), Effect::Larger),
+            "tokio answers 50 % (95 %: 40..60 %) more operations a second than threads"
+        );
+        assert_eq!(
+            said(Quantity::P99, 2.5, (2.25, 3.0), Effect::Larger),
+            "tokio has 2.5 times (95 %: 2.25..3) the p99 latency of threads"
+        );
+        assert_eq!(
+            said(Quantity::P50, 0.951, (0.93, 0.97), Effect::Smaller),
+            "tokio has a 4.9 % (95 %: 3..7 %) lower median latency (p50) than threads"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_claimed() {
+        assert_eq!(
+            said(Quantity::Rate, 1.01, (0.99, 1.015), Effect::Same),
+            "tokio has the same operations a second as threads (within 2 %)"
+        );
+        assert_eq!(
+            said(Quantity::P50, 1.03, (0.96, 1.09), Effect::Unsure),
+            "tokio does not clearly differ from threads in median latency (p50): 3 % (95 %: -4..9 %)"
+        );
+    }
+
+    #[test]
+    fn sections_of_one_workload_are_told_apart_by_what_differs() {
+        let mut records = some();
+        records[0].point.settings.insert("object_bytes".to_owned(), 4096.into());
+        let loaded = loaded(records);
+        let groups = Groups::of(&loaded);
+        let headings: Vec<_> =
+            groups.sections.iter().map(|section| heading(&groups, section)).collect();
+        assert_eq!(headings, ["read (object_bytes: 1024)", "read (object_bytes: 4096)"]);
+    }
+}

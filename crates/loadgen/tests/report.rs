@@ -1,0 +1,65 @@
+//! The commands `report` and `compare`, as a person types them.
+
+#[path = "../src/report/sample.rs"]
+mod sample;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn loadgen(arguments: &[&str], records: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zeoxide-loadgen"));
+    command.args(arguments).arg(records).output().expect("it runs")
+}
+
+fn commits(folder: &Path) {
+    for record in sample::records() {
+        if record.point.workload == "commit" {
+            record.keep(folder).expect("it can be written");
+        }
+    }
+}
+
+#[test]
+fn a_report_is_a_page_and_a_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let (records, page) = (folder.path().join("records"), folder.path().join("pages/x"));
+    commits(&records);
+    let page_folder = page.to_str().unwrap();
+    let output = loadgen(&["report", "--title", "Commits", "--page", page_folder], &records);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let html = fs::read_to_string(page.join("index.html")).unwrap();
+    assert!(html.contains("<h1>Commits</h1>"));
+    let summary = fs::read_to_string(page.join("summary.md")).unwrap();
+    assert!(summary.contains("| tokio-msgpack | 64 connections, closed loop | 5 of 5 |"));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("index.html") && printed.contains("summary.md"), "{printed}");
+}
+
+#[test]
+fn a_comparison_is_printed_and_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    commits(folder.path());
+    let output = loadgen(&["compare", "tokio-msgpack", "threads-msgpack"], folder.path());
+    assert!(output.status.success());
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let said = "less server CPU per operation than threads-msgpack on commit with 64 connections";
+    assert!(printed.contains(said), "{printed}");
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    commits(folder.path());
+    for (arguments, records, named) in [
+        (&["compare", "tokyo-msgpack", "zeo-msgpack"], folder.path(), "`tokyo-msgpack`"),
+        (&["compare", "zeo-msgpack", "tokio-proto"], folder.path(), "tokio-msgpack, tokio-pickle"),
+        (&["report", "--baseline", "nobody"], folder.path(), "`nobody`"),
+        (&["report", "--title", "x"], Path::new("no-such-folder"), "no-such-folder"),
+    ] {
+        let output = loadgen(arguments, records);
+        assert!(!output.status.success());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(named) && error.lines().count() == 1, "{error}");
+    }
+}
