@@ -131,7 +131,7 @@ fn collect(
             }
             Ok(Report::Done(done)) => sum.add(&done),
             Ok(Report::Failed { error }) => {
-                failed.get_or_insert(anyhow::anyhow!("{error}"));
+                failed.get_or_insert_with(|| anyhow::anyhow!("{error}"));
             }
             Ok(other) => bail!("a worker says {other:?}"),
             Err(error) => {

@@ -9,7 +9,7 @@
 //!
 //! **Never**: a server's own code (`storage`, `session`); a result whose replies were not checked.
 //!
-//! Start reading at [`agent`] for how load is made, at [`shootout`] for what is compared.
+//! Start reading at `agent` for how load is made, at `shootout` for what is compared.
 
 mod agent;
 mod control;

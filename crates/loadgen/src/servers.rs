@@ -31,7 +31,7 @@ pub(crate) struct Server {
     pub(crate) about: String,
     /// The package of this workspace that it is built from.
     package: Option<String>,
-    /// The command line; see [`Server::expand`] for what stands in braces.
+    /// The command line; see [`expand`] for what stands in braces.
     pub(crate) command: Vec<String>,
     /// What its clients may speak.
     pub(crate) protocols: Vec<String>,

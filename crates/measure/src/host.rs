@@ -124,6 +124,6 @@ mod tests {
         for name in ["kernel.release", "cpu.count", "memory.total", "limit.open_files", "os.arch"] {
             assert!(facts.get(name).is_some_and(|fact| !fact.is_empty()), "{name}: {facts:?}");
         }
-        assert!(facts.get("cpu.count").unwrap().parse::<usize>().unwrap() > 0);
+        assert!(facts["cpu.count"].parse::<usize>().unwrap() > 0);
     }
 }

@@ -14,6 +14,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server", &["protocol", "codecs", "storage", "session"]),
     ("server-*", &["protocol", "codecs", "storage", "session", "server"]),
     ("client", &["protocol", "codecs"]),
+    ("measure", &[]),
+    ("loadgen", &["protocol", "codecs", "client", "measure"]),
     ("testkit", &["*"]),
     ("xtask", &[]),
 ];
@@ -28,7 +30,7 @@ const ONLY_FOR: &[(&str, &[&str])] = &[
     ("async-global-executor", &["server-async-std"]),
     ("compio", &["server-compio"]),
     ("prost", &["protocol-proto"]),
-    ("clap", &["server", "xtask"]),
+    ("clap", &["server", "loadgen", "xtask"]),
     ("shuttle", &["storage"]),
 ];
 

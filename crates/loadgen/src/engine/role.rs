@@ -22,7 +22,7 @@ const OWN: u64 = 1 << 20;
 /// What a connection does.
 #[derive(Debug)]
 pub(super) enum Role {
-    Read(Reads),
+    Read(Box<Reads>),
     /// `measured`: its commits are the workload's operations.
     Commit {
         oids: Vec<Oid>,
@@ -68,7 +68,7 @@ pub(super) fn of(job: &Job, number: u32) -> Role {
             Choice::Zipf(exponent) => Zipf::new(objects as f64, exponent).ok(),
         };
         let random = StdRng::seed_from_u64(job.seed ^ (u64::from(number) << 32));
-        Role::Read(Reads { objects: objects.max(1), zipf, random })
+        Role::Read(Box::new(Reads { objects: objects.max(1), zipf, random }))
     };
     let commit =
         |oids: Vec<Oid>, record_bytes, measured| Role::Commit { oids, record_bytes, measured };
