@@ -5,8 +5,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crc_fast::{CrcAlgorithm, checksum};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::histogram::Histogram;
@@ -177,10 +177,9 @@ impl Point {
     /// The name of the record's file, without folder: what people look for, then the settings' hash.
     pub fn file_name(&self) -> String {
         let settings = serde_json::to_vec(self).expect("settings are plain data");
-        let hash = Sha256::digest(&settings);
-        let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = checksum(CrcAlgorithm::Crc64Nvme, &settings);
         let Self { server, protocol, workload, connections, repeat, .. } = self;
-        format!("{server}-{protocol}-{workload}-c{connections}-r{repeat}-{hash}.json")
+        format!("{server}-{protocol}-{workload}-c{connections}-r{repeat}-{hash:016x}.json")
     }
 }
 
