@@ -1,13 +1,15 @@
 //! The project's own chores, run as `cargo xtask ...`.
 //!
 //! `test` runs everything that must pass, `tidy` checks the rules that the compiler does not
-//! know, and `zeosuite` runs ZEO's own test suite against one of our servers.
+//! know, `zeosuite` runs ZEO's own test suite against one of our servers, and `report-page` looks at
+//! a report in a browser.
 //!
 //! **Never**: linked into anything that is shipped, and no crate of the workspace depends on it.
 //!
 //! Start reading at [`steps`], the table of what `test` runs; then [`tidy`].
 
 mod process;
+mod report_page;
 mod steps;
 mod test;
 mod tidy;
@@ -51,6 +53,8 @@ enum Chore {
     Tidy,
     /// Run ZEO's own test suite against one of our servers
     Zeosuite(zeosuite::Options),
+    /// Look at a report's page in headless Chromium
+    ReportPage,
 }
 
 /// Runs one chore; `false` means that it ran and found something wrong.
@@ -60,6 +64,7 @@ fn run(cli: Cli) -> Result<bool> {
         Chore::Test(options) => test::run(&workspace, &options),
         Chore::Tidy => tidy::run(&workspace),
         Chore::Zeosuite(options) => zeosuite::run(&workspace, &options),
+        Chore::ReportPage => report_page::run(&workspace),
     }
 }
 

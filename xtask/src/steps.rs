@@ -80,6 +80,12 @@ pub(crate) const STEPS: &[Step] = &[
         "the io_uring server as it is shipped",
         Cargo(&[], &["build", "--release", "--package=server-compio"]),
     ),
+    step(
+        "shootout",
+        "every server under the load generator, for a moment each",
+        Cargo(&[], &["run", "--release", "--package=loadgen", "--", "shootout", "--verify"]),
+    ),
+    step("report-page", "a report's page in headless Chromium", Xtask(&["report-page"])),
     zeo("zeo-tokio-msgpack", &["zeosuite", "--server=tokio", "--protocol=msgpack"]),
     zeo("zeo-tokio-pickle", &["zeosuite", "--server=tokio", "--protocol=pickle"]),
     zeo("zeo-threads-msgpack", &["zeosuite", "--server=threads", "--protocol=msgpack"]),

@@ -143,7 +143,7 @@ impl Scenario {
 
     /// A copy that is over in no time, for tests of everything but the figures.
     pub(crate) fn shortened(mut self) -> Self {
-        (self.repeats, self.warmup_seconds, self.seconds) = (1, 0.05, 0.2);
+        (self.repeats, self.warmup_seconds, self.seconds) = (1, 0.1, 0.5);
         self
     }
 

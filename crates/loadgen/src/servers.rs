@@ -162,7 +162,7 @@ fn expand(text: &str, protocol: &str, folder: &Path, port: u16) -> String {
 }
 
 /// Cargo's target folder: that of this program, if it was built there.
-fn target() -> String {
+pub(crate) fn target() -> String {
     let own = env::current_exe().ok();
     let folder = own.as_deref().and_then(Path::parent).and_then(Path::parent);
     let folder = folder.filter(|folder| folder.join("release").is_dir());

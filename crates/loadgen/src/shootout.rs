@@ -17,7 +17,7 @@ use crate::fleet::Fleet;
 use crate::point;
 use crate::report;
 use crate::scenario::{Scenario, Task};
-use crate::servers::{Running, Servers};
+use crate::servers::{self, Running, Servers};
 
 /// Measure servers side by side, as a scenario says, and write a report.
 ///
@@ -37,18 +37,17 @@ pub(crate) struct Options {
     /// Only workloads whose name contains this (repeatable)
     #[arg(long, value_name = "TEXT")]
     workload: Vec<String>,
-    /// Fractions of a second for each point: everything is tried, and nothing is measured
+    /// Fractions of a second for each point: everything is tried, nothing is measured, and records
+    /// and report go into cargo's target folder
     #[arg(long)]
     verify: bool,
     /// Where scenarios and servers.toml are
     #[arg(long, value_name = "DIR", default_value = "benchmarks")]
     benchmarks: PathBuf,
-    /// Where records go, in a folder of the scenario's name
-    #[arg(long, value_name = "DIR", default_value = "reports/records")]
-    records: PathBuf,
-    /// Where the report goes, in a folder of the scenario's name
-    #[arg(long, value_name = "DIR", default_value = "reports/pages")]
-    pages: PathBuf,
+    /// Where records and pages go, in folders of these names and then of the scenario's
+    /// [default: reports]
+    #[arg(long, value_name = "DIR")]
+    reports: Option<PathBuf>,
     /// Use these workers, which somebody has started, instead of own ones (repeatable)
     #[arg(long, value_name = "HOST:PORT")]
     agent: Vec<String>,
@@ -61,7 +60,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if options.verify {
         scenario = scenario.shortened();
     }
-    let folder = options.records.join(&options.scenario);
+    let reports = match (&options.reports, options.verify) {
+        (Some(reports), _) => reports.clone(),
+        (None, true) => Path::new(&servers::target()).join("verify"),
+        (None, false) => PathBuf::from("reports"),
+    };
+    let folder = reports.join("records").join(&options.scenario);
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))?;
@@ -79,14 +83,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             && !missing.contains_key(&task.point.server)
     };
     let tasks: Vec<Task> = all.into_iter().filter(wanted).collect();
+    let again = options.force || options.verify;
     let is_there = |task: &&Task| folder.join(task.point.file_name()).exists();
-    let todo: Vec<&Task> = tasks.iter().filter(|task| options.force || !is_there(task)).collect();
+    let todo: Vec<&Task> = tasks.iter().filter(|task| again || !is_there(task)).collect();
     if todo.len() < tasks.len() {
         let there = tasks.len() - todo.len();
         println!("{there} of {} points are there; --force measures them again", tasks.len());
     }
     let failed = measure_all(&todo, &servers, options, &folder, &interrupted)?;
-    let page = options.pages.join(&options.scenario);
+    let page = reports.join("pages").join(&options.scenario);
     if folder.is_dir() {
         report::of_folder(&folder, &page, &options.scenario)?;
     }

@@ -6,8 +6,7 @@ use anyhow::bail;
 use bytes::{Bytes, BytesMut};
 use client::Session;
 use protocol::{
-    Begin, Codec, Conflict, Failure, Incoming, Limits, Oid, Push, Reply, Request, Tid,
-    TransactionId,
+    Begin, Codec, Failure, Incoming, Limits, Oid, Push, Reply, Request, Tid, TransactionId,
 };
 
 use super::{Event, Wire};
@@ -84,12 +83,12 @@ impl<C: Codec> SessionWire<C> {
     }
 
     /// Gives up, and looks at what others have made of the objects.
-    fn reload(&mut self, conflicts: &[Conflict]) -> anyhow::Result<Event> {
+    fn reload(&mut self, oids: impl IntoIterator<Item = Oid>) -> anyhow::Result<Event> {
         self.session.handle_request(&Request::Abort { transaction: self.transaction })?;
-        for conflict in conflicts {
-            let request = Request::LoadBefore { oid: conflict.oid, before: Tid::MAX };
+        for oid in oids {
+            let request = Request::LoadBefore { oid, before: Tid::MAX };
             let number = self.session.handle_request(&request)?;
-            self.commit.reloads.extend(number.map(|number| (number, conflict.oid)));
+            self.commit.reloads.extend(number.map(|number| (number, oid)));
         }
         Ok(Event::Step)
     }
@@ -142,7 +141,11 @@ impl<C: Codec> SessionWire<C> {
                 self.session.handle_request(&Request::Finish { transaction: self.transaction })?;
                 Ok(Event::Step)
             }
-            (Reply::Conflicts(conflicts), None) => self.reload(&conflicts),
+            (Reply::Conflicts(conflicts), None) => {
+                self.reload(conflicts.into_iter().map(|conflict| conflict.oid))
+            }
+            // A server that tries to resolve conflicts itself tells of the first that it cannot.
+            (Reply::Failed(Failure::Conflict { oid, .. }), None) => self.reload([oid]),
             (Reply::Tid(tid), None) => self.finished(tid),
             // Of an abort.
             (Reply::Done, None) => Ok(Event::Step),
