@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request = length (4), ticket (8), oid (8), padding up to REQUEST_BYTES
-//! reply   = length (4), ticket (8), record
+//! reply   = length (4), ticket (8), record; no bytes of a record: there is none
 //! ```
 
 use anyhow::bail;
@@ -58,8 +58,13 @@ impl Wire for Echo {
         if message.len() < 8 {
             bail!("the echo server sent a message of {} bytes", message.len());
         }
-        message.advance(8);
-        self.0.loaded(Some(message)).map(Some)
+        let answered = message.get_u64();
+        match self.0.loaded((!message.is_empty()).then_some(message))? {
+            Event::Loaded { ticket, .. } if ticket != answered => {
+                bail!("the echo server answers request {answered} instead of {ticket}")
+            }
+            event => Ok(Some(event)),
+        }
     }
 
     fn poll_transmit(&mut self, written: &mut Vec<u8>) -> bool {
