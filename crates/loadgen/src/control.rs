@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::workload::Workload;
 
 /// Changes with every change of the messages: both ends must be of one build.
-pub(crate) const VERSION: &str = concat!("loadgen ", env!("CARGO_PKG_VERSION"), ", control 1");
+pub(crate) const VERSION: &str = concat!("loadgen ", env!("CARGO_PKG_VERSION"), ", control 2");
 
 /// What the coordinator says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,8 +36,8 @@ pub(crate) enum Report {
     Clock { unix_ns: u64 },
     /// To [`Order::Prepare`].
     Ready,
-    /// About every second while it works; `counted`: after the warm-up.
-    Interval { counted: bool, response: Histogram },
+    /// What was done in this second of the counted time, or since the last one that was told of.
+    Interval { second: u64, response: Histogram },
     /// The end of a job.
     Done(Box<Done>),
     /// The end of a job, or of a preparation, that failed.
@@ -58,9 +58,12 @@ pub(crate) struct Job {
     /// Connections of all workers.
     pub(crate) all_connections: u32,
     pub(crate) depth: u32,
+    /// Of all workers, as `all_connections`.
     pub(crate) load: measure::Loop,
     pub(crate) warmup_seconds: f64,
     pub(crate) seconds: f64,
+    /// What is under way at the end must be answered within this time.
+    pub(crate) drain_seconds: f64,
     pub(crate) seed: u64,
 }
 
@@ -110,6 +113,11 @@ impl Line {
             Some(message) => Ok(message),
             None => bail!("the other end of the control connection is gone"),
         }
+    }
+
+    /// For who has to end the connection while another thread waits for a message.
+    pub(crate) fn socket(&self) -> io::Result<TcpStream> {
+        self.output.try_clone()
     }
 
     /// Ends waits for a message that does not come.

@@ -1,14 +1,16 @@
 //! The coordinator's side of the control connections: workers, told and heard together.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use measure::{Histogram, Interval, Loop};
+use measure::{Histogram, Interval};
 
 use crate::control::{Done, Job, Line, Order, Report, VERSION, unix_ns};
 
@@ -30,13 +32,8 @@ struct Worker {
 pub(crate) struct Sum {
     pub(crate) done: Done,
     pub(crate) intervals: Vec<Interval>,
-}
-
-/// The beginning of a job, once all workers are ready.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Begin {
-    /// By this host's clock.
-    pub(crate) at_unix_ns: u64,
+    /// CPU time of the worker that used most.
+    pub(crate) busiest_seconds: f64,
 }
 
 /// Time to tell all workers when to start.
@@ -45,33 +42,28 @@ const LEAD: Duration = Duration::from_millis(50);
 /// A worker that says nothing for so long is lost.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// How often an interruption is looked for.
+const TICK: Duration = Duration::from_millis(100);
+
 impl Fleet {
-    /// Starts `count` workers on this host.
-    pub(crate) fn start(count: u32) -> anyhow::Result<Self> {
-        let workers = (0..count.max(1)).map(|_| Worker::start()).collect::<anyhow::Result<_>>()?;
+    /// Connects to workers that somebody has started, or starts `count` on this host.
+    pub(crate) fn new(agents: &[String], count: u32) -> anyhow::Result<Self> {
+        let workers = if agents.is_empty() {
+            (0..count.max(1)).map(|_| Worker::start()).collect::<anyhow::Result<_>>()?
+        } else {
+            let connect = |address: &String| Worker::connect(address, None);
+            agents.iter().map(connect).collect::<anyhow::Result<_>>()?
+        };
         Ok(Self { workers })
-    }
-
-    /// Connects to workers that somebody has started.
-    pub(crate) fn connect(addresses: &[String]) -> anyhow::Result<Self> {
-        let connect = |address: &String| Worker::connect(address, None);
-        Ok(Self { workers: addresses.iter().map(connect).collect::<anyhow::Result<_>>()? })
-    }
-
-    pub(crate) fn len(&self) -> u32 {
-        self.workers.len() as u32
     }
 
     /// Has all workers connect. `whole`: the job of all together; each gets its share.
     pub(crate) fn prepare(&mut self, whole: &Job) -> anyhow::Result<()> {
-        let count = self.len();
+        let count = if whole.workload.is_of_one_worker() { 1 } else { self.workers.len() as u32 };
         let mut first = 0;
         for (number, worker) in (0..).zip(&mut self.workers) {
             let connections = share(whole.connections, count, number);
-            let mut job = Job { connections, first_connection: first, ..whole.clone() };
-            if let Loop::Open { rate, .. } = &mut job.load {
-                *rate *= f64::from(connections) / f64::from(whole.connections.max(1));
-            }
+            let job = Job { connections, first_connection: first, ..whole.clone() };
             first += connections;
             worker.line.send(&Order::Prepare(Box::new(job)))?;
         }
@@ -85,91 +77,129 @@ impl Fleet {
         Ok(())
     }
 
-    /// Starts what was prepared, and calls `begun` when all have been told.
+    /// Starts what was prepared. `look` is called at both ends of the counted time, `progress` with
+    /// the responses of each of its seconds. After an error (also when `interrupted`) the workers
+    /// are of no use any more.
     pub(crate) fn run(
         &mut self,
-        seconds: f64,
-        begun: impl FnOnce(Begin) + Send,
+        job: &Job,
+        interrupted: &AtomicBool,
+        mut look: impl FnMut(),
         mut progress: impl FnMut(&Histogram),
     ) -> anyhow::Result<Sum> {
-        let at_unix_ns = unix_ns() + LEAD.as_nanos() as u64;
+        let (at_unix_ns, begin) = (unix_ns() + LEAD.as_nanos() as u64, Instant::now() + LEAD);
+        let warmup = Duration::from_secs_f64(job.warmup_seconds);
+        let sockets = self.workers.iter().map(|worker| worker.line.socket());
+        let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
         for worker in &mut self.workers {
+            worker.line.set_patience(Some(PATIENCE + warmup))?;
             let at_unix_ns = at_unix_ns.saturating_add_signed(worker.offset_ns);
             worker.line.send(&Order::Start { at_unix_ns })?;
         }
         let (sender, reports) = mpsc::channel();
-        let count = self.workers.len();
+        let mut collected = Collected::new(self.workers.len(), job.seconds);
         thread::scope(|scope| {
             for worker in &mut self.workers {
                 let sender = sender.clone();
                 scope.spawn(move || worker.report(&sender));
             }
             drop(sender);
-            scope.spawn(move || begun(Begin { at_unix_ns }));
-            collect(reports, count, seconds, &mut progress)
-        })
+            let warm = begin + warmup;
+            let end = warm + Duration::from_secs_f64(job.seconds);
+            let mut all = || -> anyhow::Result<()> {
+                collected.until(Some(warm), &reports, interrupted, &mut progress)?;
+                look();
+                collected.until(Some(end), &reports, interrupted, &mut progress)?;
+                look();
+                collected.until(None, &reports, interrupted, &mut progress)
+            };
+            let ended = all();
+            if ended.is_err() {
+                // Nobody waits for the others; what is closed already is no matter.
+                sockets.iter().for_each(|socket| _ = socket.shutdown(Shutdown::Both));
+            }
+            ended
+        })?;
+        Ok(collected.sum())
     }
 }
 
-/// Adds up what workers say until all have ended.
-fn collect(
-    reports: mpsc::Receiver<anyhow::Result<Report>>,
-    count: usize,
+/// What workers have said.
+struct Collected {
+    workers: usize,
     seconds: f64,
-    progress: &mut impl FnMut(&Histogram),
-) -> anyhow::Result<Sum> {
-    let mut sum = Sum::default();
-    let mut failed = None;
-    let mut rows = Rows { count, rows: Vec::new() };
-    for report in reports {
-        match report {
-            Ok(Report::Interval { counted, response }) => {
-                progress(&response);
-                if counted {
-                    rows.add(response);
-                }
+    sum: Sum,
+    /// By second: how many workers have told of it, and what.
+    rows: BTreeMap<u64, (usize, Histogram)>,
+}
+
+impl Collected {
+    fn new(workers: usize, seconds: f64) -> Self {
+        Self { workers, seconds, sum: Sum::default(), rows: BTreeMap::new() }
+    }
+
+    /// Takes what comes until `deadline`, or until all workers have ended.
+    fn until(
+        &mut self,
+        deadline: Option<Instant>,
+        reports: &mpsc::Receiver<anyhow::Result<Report>>,
+        interrupted: &AtomicBool,
+        progress: &mut impl FnMut(&Histogram),
+    ) -> anyhow::Result<()> {
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(());
             }
-            Ok(Report::Done(done)) => sum.add(&done),
-            Ok(Report::Failed { error }) => {
-                failed.get_or_insert_with(|| anyhow::anyhow!("{error}"));
+            if interrupted.load(Ordering::Relaxed) {
+                bail!("interrupted");
             }
-            Ok(other) => bail!("a worker says {other:?}"),
-            Err(error) => {
-                failed.get_or_insert(error);
+            match reports.recv_timeout(left.map_or(TICK, |left| left.min(TICK))) {
+                Ok(report) => self.take(report?, progress)?,
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
     }
-    sum.done.seconds = seconds;
-    sum.intervals = rows.intervals(seconds);
-    failed.map_or(Ok(sum), Err)
-}
 
-/// Intervals of all workers, row by row: all begin and tell at the same times.
-struct Rows {
-    count: usize,
-    rows: Vec<Histogram>,
-}
-
-impl Rows {
-    fn add(&mut self, response: Histogram) {
-        self.rows.push(response);
+    fn take(
+        &mut self,
+        report: Report,
+        progress: &mut impl FnMut(&Histogram),
+    ) -> anyhow::Result<()> {
+        match report {
+            Report::Interval { second, response } => {
+                let (told, row) = self.rows.entry(second).or_default();
+                row.add(&response);
+                *told += 1;
+                if *told == self.workers {
+                    progress(row);
+                }
+            }
+            Report::Done(done) => self.sum.add(&done),
+            Report::Failed { error } => bail!("{error}"),
+            other => bail!("a worker says {other:?}"),
+        }
+        Ok(())
     }
 
-    fn intervals(self, seconds: f64) -> Vec<Interval> {
-        let chunks: Vec<_> = self.rows.chunks(self.count).collect();
-        let each = seconds / chunks.len().max(1) as f64;
-        let interval = |(number, rows): (usize, &&[Histogram])| {
-            let mut all = Histogram::default();
-            rows.iter().for_each(|row| all.add(row));
+    fn sum(mut self) -> Sum {
+        // A second of which nobody has told is one in which nothing was done.
+        let whole = self.seconds.ceil() as u64;
+        (0..whole).for_each(|second| _ = self.rows.entry(second).or_default());
+        let interval = |(second, (_, row)): (u64, (usize, Histogram))| {
+            let at = (second + 1) as f64;
             Interval {
-                at: each * (number + 1) as f64,
-                operations: all.count(),
-                p50_ns: all.quantile_ns(0.5),
-                p99_ns: all.quantile_ns(0.99),
-                max_ns: all.max_ns(),
+                at: if second < whole { at.min(self.seconds) } else { at },
+                operations: row.count(),
+                p50_ns: row.quantile_ns(0.5),
+                p99_ns: row.quantile_ns(0.99),
+                max_ns: row.max_ns(),
             }
         };
-        chunks.iter().enumerate().map(interval).collect()
+        self.sum.intervals = self.rows.into_iter().map(interval).collect();
+        self.sum.done.seconds = self.seconds;
+        self.sum
     }
 }
 
@@ -181,12 +211,13 @@ impl Sum {
         sum.service.add(&done.service);
         sum.lag.add(&done.lag);
         sum.usage = sum.usage.and(done.usage);
+        self.busiest_seconds = self.busiest_seconds.max(done.usage.cpu_seconds());
         sum.bytes = (sum.bytes.0 + done.bytes.0, sum.bytes.1 + done.bytes.1);
     }
 }
 
 fn share(all: u32, count: u32, number: u32) -> u32 {
-    all / count + u32::from(number < all % count)
+    if number < count { all / count + u32::from(number < all % count) } else { 0 }
 }
 
 impl Worker {
@@ -257,5 +288,35 @@ impl Drop for Worker {
             _ = child.kill();
             _ = child.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(latencies: &[u64]) -> Histogram {
+        let mut histogram = Histogram::default();
+        latencies.iter().for_each(|latency| histogram.record(*latency));
+        histogram
+    }
+
+    #[test]
+    fn seconds_of_workers_are_added_in_whatever_order_they_come() {
+        let mut collected = Collected::new(2, 2.5);
+        let mut seen = Vec::new();
+        for (second, latencies) in [(0, [7, 7]), (2, [8, 8]), (0, [9, 9]), (3, [9, 9])] {
+            let report = Report::Interval { second, response: of(&latencies) };
+            collected.take(report, &mut |row: &Histogram| seen.push(row.count())).unwrap();
+        }
+        assert_eq!(seen, [4], "the one second that both have told of");
+        let intervals = collected.sum().intervals;
+        let found: Vec<_> = intervals.iter().map(|i| (i.at, i.operations, i.max_ns)).collect();
+        assert_eq!(found, [(1.0, 4, 9), (2.0, 0, 0), (2.5, 2, 8), (4.0, 2, 9)]);
+    }
+
+    #[test]
+    fn all_connections_are_shared_out() {
+        assert_eq!((0..4).map(|number| share(7, 3, number)).collect::<Vec<_>>(), [3, 2, 2, 0]);
     }
 }

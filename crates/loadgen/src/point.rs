@@ -1,19 +1,18 @@
 //! Measures one point: a server that runs, workers that are there, one workload.
 
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
 use measure::{Histogram, Loop, Outcome, Usage, Verdict};
 
-use crate::control::{Job, unix_ns};
+use crate::control::Job;
 use crate::engine;
-use crate::fleet::{Begin, Fleet, Sum};
+use crate::fleet::{Fleet, Sum};
 use crate::servers::Running;
 
 /// A generator that lags by more than this share of the response is what was measured.
 const LAG_SHARE_MAX: f64 = 0.01;
 
-/// Above this share of its CPUs the generator is what limits.
+/// A worker that uses more than this share of a CPU is what limits.
 const CPU_SHARE_MAX: f64 = 0.7;
 
 /// Measures `job` (of all workers together) on a server. What fails is in the outcome.
@@ -21,44 +20,42 @@ pub(crate) fn measure(
     job: &Job,
     server: &Running,
     fleet: &mut Fleet,
+    interrupted: &AtomicBool,
     progress: impl FnMut(&Histogram),
 ) -> Outcome {
-    let mut usage = None;
-    let measured = prepare(job, fleet).and_then(|()| {
-        fleet.run(job.seconds, |begin| usage = usage_between(begin, job, server), progress)
-    });
-    let used = usage.and_then(|used| used.ok());
-    match (measured, used) {
-        (Ok(sum), Some(used)) => outcome(job, fleet.len(), sum, used),
-        (Ok(sum), None) => failed(sum, "the server ended while it was measured".to_owned()),
-        (Err(error), _) => failed(Sum::default(), format!("{error:#}")),
+    let mut looks = Vec::new();
+    let measured = prepare(job, fleet)
+        .and_then(|()| fleet.run(job, interrupted, || looks.push(server.usage()), progress));
+    match (measured, &looks[..]) {
+        (Ok(sum), [Ok(before), Ok(after)]) => outcome(job, sum, *after - *before),
+        (Ok(sum), _) => {
+            let failed = Verdict::Failed("the server ended while it was measured".to_owned());
+            summed(sum, failed, Usage::default())
+        }
+        (Err(error), _) => {
+            summed(Sum::default(), Verdict::Failed(format!("{error:#}")), Usage::default())
+        }
     }
 }
 
-fn prepare(job: &Job, fleet: &mut Fleet) -> anyhow::Result<()> {
+pub(crate) fn prepare(job: &Job, fleet: &mut Fleet) -> anyhow::Result<()> {
     if let Some((objects, bytes)) = job.workload.fill() {
         engine::fill(&job.protocol, &job.address, objects, bytes)?;
     }
     fleet.prepare(job)
 }
 
-/// What the server uses in the counted time.
-fn usage_between(begin: Begin, job: &Job, server: &Running) -> Option<anyhow::Result<Usage>> {
-    let wait = Duration::from_nanos(begin.at_unix_ns.saturating_sub(unix_ns()));
-    thread::sleep(wait + Duration::from_secs_f64(job.warmup_seconds));
-    let before = server.usage();
-    thread::sleep(Duration::from_secs_f64(job.seconds));
-    Some(before.and_then(|before| Ok(server.usage()? - before)))
+fn outcome(job: &Job, sum: Sum, server: Usage) -> Outcome {
+    let done = &sum.done;
+    let verdict = if done.operations == 0 {
+        Verdict::Failed("no operation was done in the counted time".to_owned())
+    } else {
+        verdict(job, &done.response, &done.lag, sum.busiest_seconds)
+    };
+    summed(sum, verdict, server)
 }
 
-fn outcome(job: &Job, workers: u32, Sum { done, intervals }: Sum, server: Usage) -> Outcome {
-    let verdict = verdict(job, workers, &done.response, &done.lag, done.usage);
-    let verdict = match verdict {
-        Verdict::Valid if done.operations == 0 => {
-            Verdict::Failed("no operation was done in the counted time".to_owned())
-        }
-        verdict => verdict,
-    };
+fn summed(Sum { done, intervals, .. }: Sum, verdict: Verdict, server: Usage) -> Outcome {
     Outcome {
         verdict,
         operations: done.operations,
@@ -73,11 +70,17 @@ fn outcome(job: &Job, workers: u32, Sum { done, intervals }: Sum, server: Usage)
     }
 }
 
-fn verdict(job: &Job, workers: u32, response: &Histogram, lag: &Histogram, used: Usage) -> Verdict {
-    let share = used.cpu_seconds() / (job.seconds * f64::from(workers.max(1)));
+/// `busiest_seconds`: the CPU time of the worker that used most; a worker is one thread.
+pub(crate) fn verdict(
+    job: &Job,
+    response: &Histogram,
+    lag: &Histogram,
+    busiest_seconds: f64,
+) -> Verdict {
+    let share = busiest_seconds / job.seconds;
     if share > CPU_SHARE_MAX {
         let percent = 100.0 * share;
-        return Verdict::Invalid(format!("the generator used {percent:.0} % of its CPUs"));
+        return Verdict::Invalid(format!("a worker of the generator used {percent:.0} % of a CPU"));
     }
     let (late, slow) = (lag.quantile_ns(0.99), response.quantile_ns(0.99));
     if matches!(job.load, Loop::Open { .. }) && late as f64 > LAG_SHARE_MAX * slow as f64 {
@@ -89,21 +92,6 @@ fn verdict(job: &Job, workers: u32, response: &Histogram, lag: &Histogram, used:
         ));
     }
     Verdict::Valid
-}
-
-fn failed(Sum { done, intervals }: Sum, error: String) -> Outcome {
-    Outcome {
-        verdict: Verdict::Failed(error),
-        operations: done.operations,
-        seconds: done.seconds,
-        response: done.response,
-        service: done.service,
-        lag: done.lag,
-        intervals,
-        server: Usage::default(),
-        generator: done.usage,
-        bytes: done.bytes,
-    }
 }
 
 #[cfg(test)]
@@ -125,6 +113,7 @@ mod tests {
             load,
             warmup_seconds: 0.0,
             seconds: 1.0,
+            drain_seconds: 1.0,
             seed: 0,
         }
     }
@@ -138,13 +127,11 @@ mod tests {
     #[test]
     fn a_late_or_busy_generator_is_no_result() {
         let open = job(Loop::Open { rate: 1.0, arrivals: Arrivals::Poisson });
-        let idle = Usage { user_seconds: 0.1, ..Usage::default() };
-        let busy = Usage { user_seconds: 0.8, ..Usage::default() };
+        let (idle, busy) = (0.1, 0.8);
         let valid = |verdict| matches!(verdict, Verdict::Valid);
-        assert!(valid(verdict(&open, 1, &of(1_000_000), &of(9_000), idle)));
-        assert!(!valid(verdict(&open, 1, &of(1_000_000), &of(11_000), idle)));
-        assert!(!valid(verdict(&open, 1, &of(1_000_000), &of(9_000), busy)));
-        assert!(valid(verdict(&open, 2, &of(1_000_000), &of(9_000), busy)), "of two CPUs");
-        assert!(valid(verdict(&job(Loop::Closed), 1, &of(1_000), &of(1_000), idle)));
+        assert!(valid(verdict(&open, &of(1_000_000), &of(9_000), idle)));
+        assert!(!valid(verdict(&open, &of(1_000_000), &of(11_000), idle)));
+        assert!(!valid(verdict(&open, &of(1_000_000), &of(9_000), busy)));
+        assert!(valid(verdict(&job(Loop::Closed), &of(1_000), &of(1_000), idle)));
     }
 }

@@ -27,6 +27,9 @@ pub(crate) struct Scenario {
     workers: u32,
     warmup_seconds: f64,
     seconds: f64,
+    /// How long the answers that are missing at the end may take.
+    #[serde(default = "twenty")]
+    drain_seconds: f64,
     #[serde(default)]
     seed: u64,
     point: Vec<Points>,
@@ -63,6 +66,10 @@ fn three() -> u32 {
     3
 }
 
+fn twenty() -> f64 {
+    20.0
+}
+
 fn poisson() -> Arrivals {
     Arrivals::Poisson
 }
@@ -72,6 +79,7 @@ fn poisson() -> Arrivals {
 pub(crate) struct Task {
     pub(crate) point: Point,
     pub(crate) workload: Workload,
+    pub(crate) drain_seconds: f64,
 }
 
 impl Scenario {
@@ -90,6 +98,7 @@ impl Scenario {
             let mut random = StdRng::seed_from_u64(self.seed ^ u64::from(repeat));
             settings.shuffle(&mut random);
             for (points, connections, depth, load) in settings {
+                points.workload.check().with_context(|| points.name.clone())?;
                 let variants = points.servers.as_ref().unwrap_or(&self.servers);
                 let turn = repeat as usize % variants.len().max(1);
                 for variant in variants.iter().cycle().skip(turn).take(variants.len()) {
@@ -120,7 +129,8 @@ impl Scenario {
                         seed: self.seed,
                         repeat,
                     };
-                    tasks.push(Task { point, workload: points.workload.clone() });
+                    let (workload, drain_seconds) = (points.workload.clone(), self.drain_seconds);
+                    tasks.push(Task { point, workload, drain_seconds });
                 }
             }
         }
@@ -238,5 +248,9 @@ mod tests {
         assert!(failure("c:pickle", read).contains("known are a, b"));
         assert!(failure("a", read).contains("SERVER:PROTOCOL"));
         assert!(failure("a:msgpack", "{ kind = 'dance' }").contains("dance"));
+        let none = "{ kind = 'read', objects = 0, record_bytes = 100 }";
+        assert!(failure("a:msgpack", none).contains("no objects"));
+        let zipf = "{ kind = 'read', objects = 9, record_bytes = 9, choice = { zipf = -1.0 } }";
+        assert!(failure("a:msgpack", zipf).contains("Zipf"));
     }
 }

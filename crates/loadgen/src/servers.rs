@@ -221,7 +221,7 @@ impl Running {
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
                 // Peers have their own ideas of what to return.
-                let by_us = status.signal() == Some(15);
+                let by_us = matches!(status.signal(), Some(2 | 15));
                 if !status.success() && !by_us && status.code().is_none() {
                     bail!("it ended with {status}");
                 }

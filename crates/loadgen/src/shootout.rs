@@ -140,11 +140,7 @@ fn measure_all(
     folder: &Path,
     interrupted: &AtomicBool,
 ) -> anyhow::Result<usize> {
-    let Some(first) = tasks.first() else { return Ok(0) };
-    let mut fleet = match &options.agent[..] {
-        [] => Fleet::start(first.point.workers)?,
-        addresses => Fleet::connect(addresses)?,
-    };
+    let mut fleet = None;
     let host = Host::read();
     let mut running: BTreeMap<(String, String), Running> = BTreeMap::new();
     let mut failed = 0;
@@ -161,10 +157,19 @@ fn measure_all(
         let server = running.get(&key).context("it was just started")?;
         let job = job(task, server);
         let mut line = Progress::new(number, tasks.len(), began, task);
+        let workers = match &mut fleet {
+            Some(fleet) => fleet,
+            None => fleet.insert(Fleet::new(&options.agent, task.point.workers)?),
+        };
         let began_unix = unix_ns() / 1_000_000_000;
-        let outcome = point::measure(&job, server, &mut fleet, |second| line.tell(second));
+        let outcome =
+            point::measure(&job, server, workers, interrupted, |second| line.tell(second));
         line.end(&outcome);
         let is_failure = matches!(outcome.verdict, Verdict::Failed(_));
+        if is_failure && interrupted.load(Ordering::Relaxed) {
+            // A terminal interrupts servers and workers, too: this is no failure of theirs.
+            break;
+        }
         failed += usize::from(is_failure);
         let versions =
             BTreeMap::from([("loadgen".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
@@ -174,10 +179,7 @@ fn measure_all(
         if is_failure {
             // It may be in any state; and workers may still be connected to it.
             running.remove(&key);
-            fleet = match &options.agent[..] {
-                [] => Fleet::start(task.point.workers)?,
-                addresses => Fleet::connect(addresses)?,
-            };
+            fleet = None;
         }
     }
     for ((name, _), server) in running {
@@ -199,6 +201,7 @@ fn job(task: &Task, server: &Running) -> Job {
         load: point.load,
         warmup_seconds: point.warmup_seconds,
         seconds: point.seconds,
+        drain_seconds: task.drain_seconds,
         seed: point.seed ^ u64::from(point.repeat),
     }
 }

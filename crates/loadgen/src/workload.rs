@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 /// A kind of work and its settings; the names are those of `benchmarks/*.toml`.
@@ -81,6 +81,32 @@ impl Workload {
             | Self::Invalidations { .. }
             | Self::Connect {} => None,
         }
+    }
+
+    /// Says what no server could do.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let objects = match *self {
+            Self::Read { objects, .. }
+            | Self::Mixed { objects, .. }
+            | Self::Commit { objects, .. } => objects,
+            Self::StalledVoter { .. } | Self::Invalidations { .. } | Self::Connect {} => 1,
+        };
+        if objects == 0 {
+            bail!("a workload of no objects");
+        }
+        match *self {
+            Self::Read { choice: Choice::Zipf(exponent), .. }
+                if !(0.0..100.0).contains(&exponent) =>
+            {
+                bail!("{exponent} is no exponent of Zipf's law")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether one worker has all connections: the publisher and who hears of it need one clock.
+    pub(crate) fn is_of_one_worker(&self) -> bool {
+        matches!(self, Self::Invalidations { .. })
     }
 
     /// Whether only servers of transactions can do it; plain key-value servers can get and set.

@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use bytes::BytesMut;
 use protocol::Oid;
+use rustix::io::Errno;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::wire::{self, Event, Wire};
 
@@ -21,16 +23,27 @@ pub(super) struct Connection {
     written: usize,
     /// Loads, oldest first.
     pub(super) loads: VecDeque<Load>,
-    /// The commit under way: when it was intended, and when it was sent.
-    pub(super) commit: Option<Times>,
+    /// The one operation under way that is no load: a commit, or connecting.
+    pub(super) single: Option<Times>,
     pub(super) bytes: (u64, u64),
 }
 
-/// When an operation should have started, and did.
+/// The beginning of an operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
+    /// When a user would have asked.
     pub(super) intended: Instant,
+    /// When the generator got to it.
+    pub(super) noticed: Instant,
+    /// When it was asked: later than noticed if the connection was busy.
     pub(super) sent: Instant,
+}
+
+impl Times {
+    /// Of an operation that nobody has planned.
+    pub(super) fn at(now: Instant) -> Self {
+        Self { intended: now, noticed: now, sent: now }
+    }
 }
 
 /// A load under way.
@@ -41,6 +54,15 @@ pub(super) struct Load {
     times: Times,
 }
 
+/// What one read has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// As much as was asked for: there may be more.
+    Full,
+    /// All that there was, except for the end of the connection.
+    All,
+}
+
 /// One read asks for this much.
 const READ_BYTES: usize = 16 << 10;
 
@@ -49,8 +71,30 @@ impl Connection {
     pub(super) fn open(protocol: &str, address: &str) -> anyhow::Result<Self> {
         let stream =
             TcpStream::connect(address).with_context(|| format!("connecting {address}"))?;
-        stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
+        Self::of(stream, protocol)
+    }
+
+    /// Disconnects, and connects again to the same server, without waiting for anything.
+    pub(super) fn reopen(&mut self, protocol: &str) -> anyhow::Result<()> {
+        let server = self.stream.peer_addr().context("the server's address")?;
+        // A reset: thousands of ports in TIME_WAIT would be used up soon.
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).context("SO_LINGER")?;
+        let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&server.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
+                return Err(error).with_context(|| format!("connecting {server}"));
+            }
+            _ => {}
+        }
+        let bytes = self.bytes;
+        *self = Self { bytes, ..Self::of(socket.into(), protocol)? };
+        Ok(())
+    }
+
+    fn of(stream: TcpStream, protocol: &str) -> anyhow::Result<Self> {
+        stream.set_nodelay(true)?;
         Ok(Self {
             stream,
             wire: wire::new(protocol)?,
@@ -58,7 +102,7 @@ impl Connection {
             output: Vec::new(),
             written: 0,
             loads: VecDeque::new(),
-            commit: None,
+            single: None,
             bytes: (0, 0),
         })
     }
@@ -82,8 +126,8 @@ impl Connection {
         Ok(times)
     }
 
-    /// Reads once; `false`: nothing was there.
-    pub(super) fn receive(&mut self) -> anyhow::Result<bool> {
+    /// Reads once; `None`: nothing was there.
+    pub(super) fn receive(&mut self) -> anyhow::Result<Option<Received>> {
         let start = self.input.len();
         self.input.resize(start + READ_BYTES, 0);
         let read = self.stream.read(self.input.get_mut(start..).unwrap_or_default());
@@ -95,8 +139,9 @@ impl Connection {
         self.bytes.1 += count as u64;
         match read {
             Ok(0) => bail!("the server closed a connection"),
-            Ok(count) => Ok(count == READ_BYTES),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Ok(READ_BYTES) => Ok(Some(Received::Full)),
+            Ok(_) => Ok(Some(Received::All)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error).context("reading from the server"),
         }
     }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use measure::{Histogram, Usage};
 
 use super::connection::Times;
-use crate::control::Done;
+use crate::control::{Done, Job};
 
 /// Latencies of a worker's part.
 ///
@@ -15,49 +16,42 @@ use crate::control::Done;
 pub(super) struct Counts {
     warm: Instant,
     end: Instant,
+    /// How long what is under way at the end may take.
+    drain: Duration,
     pub(super) open: bool,
     begun: bool,
     response: Histogram,
     service: Histogram,
     lag: Histogram,
-    /// Responses since they were told last.
+    /// Responses since they were told last: those of this second of the counted time.
     interval: Histogram,
-    told: Instant,
+    second: u64,
     before: Option<Usage>,
     after: Option<Usage>,
 }
 
-/// How often the coordinator hears of it.
-const INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long an open loop's last operations may take.
-const DRAIN: Duration = Duration::from_secs(20);
-
 impl Counts {
-    pub(super) fn new(warm: Instant, end: Instant, open: bool) -> Self {
+    pub(super) fn new(begin: Instant, job: &Job) -> Self {
+        let warm = begin + Duration::from_secs_f64(job.warmup_seconds);
         Self {
             warm,
-            end,
-            open,
+            end: warm + Duration::from_secs_f64(job.seconds),
+            drain: Duration::from_secs_f64(job.drain_seconds),
+            open: matches!(job.load, measure::Loop::Open { .. }),
             begun: true,
             response: Histogram::default(),
             service: Histogram::default(),
             lag: Histogram::default(),
             interval: Histogram::default(),
-            told: warm,
+            second: 0,
             before: None,
             after: None,
         }
     }
 
     /// Before the beginning nothing counts.
-    pub(super) fn ignoring() -> Self {
-        let now = Instant::now();
-        Self { begun: false, ..Self::new(now, now, false) }
-    }
-
-    pub(super) fn has_begun(&self) -> bool {
-        self.begun
+    pub(super) fn ignoring(job: &Job) -> Self {
+        Self { begun: false, ..Self::new(Instant::now(), job) }
     }
 
     /// Whether new operations are asked for.
@@ -65,22 +59,32 @@ impl Counts {
         self.begun && now < self.end
     }
 
-    /// Whether the worker goes on: until the end, and in an open loop while `is_busy`.
-    pub(super) fn goes_on(&mut self, now: Instant, is_busy: impl FnOnce() -> bool) -> bool {
+    /// Whether the worker goes on: until the end, and then while operations are `under_way`. One
+    /// that is never answered would otherwise be missing, and nobody would miss it.
+    pub(super) fn goes_on(
+        &mut self,
+        now: Instant,
+        under_way: impl FnOnce() -> usize,
+    ) -> anyhow::Result<bool> {
         if self.before.is_none() && now >= self.warm {
             self.before = Usage::of_process(std::process::id()).ok();
         }
         if now < self.end {
-            return true;
+            return Ok(true);
         }
         if self.after.is_none() {
             self.after = Usage::of_process(std::process::id()).ok();
         }
-        self.open && now < self.end + DRAIN && is_busy()
+        let left = under_way();
+        if left > 0 && now >= self.end + self.drain {
+            bail!("{left} operations are not answered {:?} after the end", self.drain);
+        }
+        Ok(left > 0)
     }
 
     /// An operation is done.
-    pub(super) fn count(&mut self, Times { intended, sent }: Times, done: Instant) {
+    pub(super) fn count(&mut self, times: Times, done: Instant) {
+        let Times { intended, noticed, sent } = times;
         let when = if self.open { intended } else { done };
         if !self.begun || when < self.warm || when >= self.end {
             return;
@@ -91,38 +95,41 @@ impl Counts {
         self.interval.record(ns(intended, done));
         if self.open {
             self.service.record(ns(sent, done));
-            self.lag.record(ns(intended, sent));
+            self.lag.record(ns(intended, noticed));
         }
     }
 
     /// Tells of the last second if it is over.
     pub(super) fn tell_if_due(
         &mut self,
-        tell: &mut impl FnMut(bool, &Histogram) -> anyhow::Result<()>,
+        tell: &mut impl FnMut(u64, &Histogram) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        if self.told.elapsed() >= INTERVAL {
+        let second = self.warm.elapsed().as_secs();
+        if second > self.second {
             self.tell(tell)?;
+            self.second = second;
         }
         Ok(())
     }
 
     fn tell(
         &mut self,
-        tell: &mut impl FnMut(bool, &Histogram) -> anyhow::Result<()>,
+        tell: &mut impl FnMut(u64, &Histogram) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        tell(Instant::now() > self.warm, &self.interval)?;
+        tell(self.second, &self.interval)?;
         self.response.add(&self.interval);
         self.interval.clear();
-        self.told = Instant::now();
         Ok(())
     }
 
     pub(super) fn finish(
         mut self,
         bytes: (u64, u64),
-        tell: &mut impl FnMut(bool, &Histogram) -> anyhow::Result<()>,
+        tell: &mut impl FnMut(u64, &Histogram) -> anyhow::Result<()>,
     ) -> anyhow::Result<Done> {
-        self.tell(tell)?;
+        if self.interval.count() > 0 {
+            self.tell(tell)?;
+        }
         if !self.open {
             // Sent when intended, so the two are the same.
             self.service = self.response.clone();

@@ -1,17 +1,19 @@
 //! One worker's load: connections on one thread, driven by epoll, in a closed or an open loop.
 //!
-//! Every operation has three times. *Intended* is when a user would have asked, *sent* is when it
-//! was asked, *done* is when its answer had been checked. In a closed loop the first two are the
-//! same. An operation of an open loop whose connection is still busy with another one (commits)
-//! waits in its response time, but not in the generator's lag.
+//! Every operation has four times. *Intended* is when a user would have asked, *noticed* is when
+//! the generator got to it, *sent* is when it was asked, *done* is when its answer had been checked.
+//! In a closed loop the first three are the same. In an open loop an operation whose connection is
+//! still busy with another one (commits) waits between *noticed* and *sent*: that is a part of its
+//! response, and not the generator's lag.
 
 mod connection;
 mod count;
+mod prepare;
 mod role;
 mod schedule;
+mod slot;
 
-use std::collections::VecDeque;
-use std::os::fd::AsFd as _;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -23,51 +25,40 @@ use self::connection::{Connection, Times};
 use self::count::Counts;
 use self::role::Role;
 use self::schedule::Schedule;
+use self::slot::{Published, Shared, Slot};
 use crate::control::{Done, Job};
-use crate::wire::Event;
 
 pub(crate) use self::prepare::fill;
 pub(crate) use self::role::FIRST_READ;
 
-mod prepare;
-
 /// A worker's part of a point, ready to begin.
 pub(crate) struct Engine {
     job: Job,
-    epoll: rustix::fd::OwnedFd,
     slots: Vec<Slot>,
+    shared: Shared,
     /// Positions of the slots that an open loop's arrivals go to, and whose turn it is.
-    measured: Vec<usize>,
+    scheduled: Vec<usize>,
     turn: usize,
-    /// When the publisher asked for its commits, in order.
-    published: Vec<Instant>,
-}
-
-/// A connection and its role.
-struct Slot {
-    connection: Connection,
-    role: Role,
-    /// Arrivals that found it busy.
-    queue: VecDeque<Instant>,
-    /// How many publications have arrived.
-    heard: usize,
 }
 
 /// A server that says nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often the clock is looked at when nothing happens.
+const TICK: Duration = Duration::from_millis(50);
+
+/// So long before an arrival the worker stops sleeping: a sleeper wakes up late.
+const SPIN: Duration = Duration::from_micros(50);
+
 impl Engine {
     /// Connects all, and waits until all are registered; those that stall vote.
     pub(crate) fn prepare(job: Job) -> anyhow::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?;
-        let mut engine = Self {
-            epoll,
-            slots: Vec::new(),
-            measured: Vec::new(),
-            turn: 0,
-            published: Vec::new(),
-            job,
+        let shared = Shared {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?,
+            protocol: job.protocol.clone(),
+            published: Published::default(),
         };
+        let mut engine = Self { slots: Vec::new(), shared, scheduled: Vec::new(), turn: 0, job };
         for number in 0..engine.job.connections {
             engine.add(engine.job.first_connection + number)?;
         }
@@ -78,39 +69,38 @@ impl Engine {
                 slot.connection.send()?;
             }
         }
-        engine.wait_until(|slots| slots.iter().all(|slot| slot.heard > 0 || !slot.stalls()))?;
+        engine.wait_until(|slots| slots.iter().all(|slot| slot.has_voted || !slot.stalls()))?;
         Ok(engine)
     }
 
     fn add(&mut self, number: u32) -> anyhow::Result<()> {
         let role = role::of(&self.job, number);
+        let is_scheduled = role::is_scheduled(&self.job.workload, number);
         let position = self.slots.len();
-        if role.is_measured() {
-            self.measured.push(position);
+        if is_scheduled {
+            self.scheduled.push(position);
         }
-        let mut connection = Connection::open(&self.job.protocol, &self.job.address)?;
-        self.watch(&connection, position)?;
-        connection.send()?;
-        self.slots.push(Slot { connection, role, queue: VecDeque::new(), heard: 0 });
+        if matches!(role, Role::Subscribe) {
+            self.shared.published.subscribers += 1;
+        }
+        let connection = Connection::open(&self.job.protocol, &self.job.address)?;
+        let mut slot = Slot::new(connection, role, position, is_scheduled);
+        slot.watch(&self.shared.epoll)?;
+        slot.connection.send()?;
+        self.slots.push(slot);
         Ok(())
-    }
-
-    fn watch(&self, connection: &Connection, position: usize) -> anyhow::Result<()> {
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
-        let data = epoll::EventData::new_u64(position as u64);
-        epoll::add(&self.epoll, connection.stream.as_fd(), data, flags).context("epoll")
     }
 
     /// Handles events until `enough`, without counting anything.
     fn wait_until(&mut self, enough: impl Fn(&[Slot]) -> bool) -> anyhow::Result<()> {
-        let mut counts = Counts::ignoring();
+        let mut counts = Counts::ignoring(&self.job);
         let mut events = Vec::with_capacity(1024);
         let deadline = Instant::now() + PATIENCE;
         while !enough(&self.slots) {
             if Instant::now() > deadline {
                 bail!("connections are not ready after {PATIENCE:?}");
             }
-            self.poll(&mut events, Duration::from_millis(100))?;
+            self.poll(&mut events, TICK)?;
             for event in events.drain(..) {
                 self.handle(event, &mut counts)?;
             }
@@ -124,50 +114,36 @@ impl Engine {
             tv_sec: timeout.as_secs() as i64,
             tv_nsec: i64::from(timeout.subsec_nanos()),
         };
-        match epoll::wait(&self.epoll, spare_capacity(events), Some(&timeout)) {
+        match epoll::wait(&self.shared.epoll, spare_capacity(events), Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error).context("epoll"),
         }
     }
 
-    /// Works from `begin` on; `tell` gets the responses of each second, and whether they count.
+    /// Works from `begin` on; `tell` gets the responses of each second of the counted time.
     pub(crate) fn run(
         mut self,
         begin: Instant,
-        mut tell: impl FnMut(bool, &Histogram) -> anyhow::Result<()>,
+        mut tell: impl FnMut(u64, &Histogram) -> anyhow::Result<()>,
     ) -> anyhow::Result<Done> {
-        let warm = begin + Duration::from_secs_f64(self.job.warmup_seconds);
-        let end = warm + Duration::from_secs_f64(self.job.seconds);
-        let mut schedule = match self.job.load {
-            Loop::Closed => None,
-            Loop::Open { rate, arrivals } => {
-                let seed = self.job.seed ^ u64::from(self.job.first_connection);
-                let schedule = Schedule::new(begin, rate, arrivals, seed);
-                Some(schedule.context("the rate of an open loop must be above zero")?)
-            }
-        };
-        let mut counts = Counts::new(warm, end, schedule.is_some());
-        self.sleep_until(begin)?;
-        self.begin(schedule.is_some())?;
+        let mut schedule = self.schedule(begin)?;
+        let mut counts = Counts::new(begin, &self.job);
+        thread::sleep(begin.saturating_duration_since(Instant::now()));
+        self.begin(counts.open)?;
         let mut events = Vec::with_capacity(1024);
         let mut heard = Instant::now();
-        while counts.goes_on(Instant::now(), || self.is_busy()) {
-            let timeout = match &schedule {
-                Some(schedule) => schedule.next().saturating_duration_since(Instant::now()),
-                None => TICK,
-            };
-            self.poll(&mut events, timeout.min(TICK))?;
+        while counts.goes_on(Instant::now(), || self.under_way())? {
+            self.poll(&mut events, timeout(schedule.as_ref(), &counts))?;
             if !events.is_empty() {
                 heard = Instant::now();
-            } else if heard.elapsed() > PATIENCE && self.is_busy() {
+            } else if heard.elapsed() > PATIENCE && self.under_way() > 0 {
                 bail!("nothing was answered for {PATIENCE:?}");
             }
             for event in events.drain(..) {
                 self.handle(event, &mut counts)?;
+                self.arrive(&mut schedule, &counts)?;
             }
-            if let Some(schedule) = &mut schedule {
-                self.arrive(schedule, end)?;
-            }
+            self.arrive(&mut schedule, &counts)?;
             counts.tell_if_due(&mut tell)?;
         }
         self.check_own()?;
@@ -177,26 +153,28 @@ impl Engine {
         counts.finish(bytes, &mut tell)
     }
 
-    fn sleep_until(&self, begin: Instant) -> anyhow::Result<()> {
-        let mut events = Vec::with_capacity(1);
-        loop {
-            let left = begin.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            self.poll(&mut events, left.min(TICK))?;
-            // Nothing has been asked, so what comes can wait: edges are seen again at the answer.
+    /// This worker's share of an open loop; `None` if nothing of it is to be done here.
+    fn schedule(&self, begin: Instant) -> anyhow::Result<Option<Schedule>> {
+        let Job { load, seed, first_connection, .. } = self.job;
+        let Loop::Open { rate, arrivals } = load else { return Ok(None) };
+        let all = (0..self.job.all_connections)
+            .filter(|number| role::is_scheduled(&self.job.workload, *number));
+        let (own, all) = (self.scheduled.len() as f64, all.count() as f64);
+        if own == 0.0 {
+            return Ok(None);
         }
+        let seed = seed ^ u64::from(first_connection);
+        let schedule = Schedule::new(begin, rate * own / all, arrivals, seed);
+        Ok(Some(schedule.context("the rate of an open loop must be above zero")?))
     }
 
-    /// The first operations of a closed loop; in both loops, those that are not measured.
+    /// The first operations of a closed loop; in both loops, those that no schedule asks for.
     fn begin(&mut self, open: bool) -> anyhow::Result<()> {
-        let now = Instant::now();
-        let now = Times { intended: now, sent: now };
+        let now = Times::at(Instant::now());
         for slot in &mut self.slots {
-            if !(open && slot.role.is_measured()) {
+            if !(open && slot.is_scheduled) {
                 for _ in 0..if slot.role.is_pipelined() { self.job.depth } else { 1 } {
-                    slot.ask(now, &mut self.published)?;
+                    slot.ask(now, &mut self.shared)?;
                 }
             }
             slot.connection.send()?;
@@ -204,162 +182,40 @@ impl Engine {
         Ok(())
     }
 
-    /// Asks for what is due; what is intended after `end` is not asked for.
-    fn arrive(&mut self, schedule: &mut Schedule, end: Instant) -> anyhow::Result<()> {
+    /// Asks for what is due; what is intended after the end is not asked for.
+    fn arrive(&mut self, schedule: &mut Option<Schedule>, counts: &Counts) -> anyhow::Result<()> {
+        let Some(schedule) = schedule else { return Ok(()) };
         let now = Instant::now();
-        while schedule.next() < end
+        while counts.asks(schedule.next())
             && let Some(intended) = schedule.take(now)
         {
-            self.turn = (self.turn + 1) % self.measured.len().max(1);
-            let position = self.measured.get(self.turn).copied();
-            let Some(slot) = position.and_then(|position| self.slots.get_mut(position)) else {
-                bail!("no connection of this workload can have a schedule");
-            };
-            if slot.connection.commit.is_some() {
-                slot.queue.push_back(intended);
-            } else {
-                slot.ask(Times { intended, sent: Instant::now() }, &mut self.published)?;
-                slot.connection.send()?;
-            }
+            self.turn = (self.turn + 1) % self.scheduled.len().max(1);
+            let position = self.scheduled.get(self.turn).copied();
+            let slot = position.and_then(|position| self.slots.get_mut(position));
+            let slot = slot.context("a schedule without connections")?;
+            let noticed = Instant::now();
+            slot.arrive(Times { intended, noticed, sent: noticed }, &mut self.shared)?;
         }
         Ok(())
     }
 
     fn handle(&mut self, event: epoll::Event, counts: &mut Counts) -> anyhow::Result<()> {
         let position = event.data.u64() as usize;
+        let flags = event.flags;
         let Some(slot) = self.slots.get_mut(position) else { return Ok(()) };
-        let mut more = true;
-        while more {
-            more = slot.connection.receive()?;
-            while let Some(event) = slot.connection.next_event()? {
-                slot.handle(event, counts, &mut self.published)?;
-            }
-        }
-        slot.connection.send()?;
-        if matches!(slot.role, Role::Connect) && slot.connection.wire.is_open() {
-            self.reconnect(position, counts)?;
-        }
-        Ok(())
+        slot.handle(flags.contains(epoll::EventFlags::RDHUP), counts, &mut self.shared)
     }
 
-    /// A connection of [`Role::Connect`] is open: that was one operation.
-    fn reconnect(&mut self, position: usize, counts: &mut Counts) -> anyhow::Result<()> {
-        let Some(slot) = self.slots.get_mut(position) else { return Ok(()) };
-        if let Some(times) = slot.connection.commit.take() {
-            counts.count(times, Instant::now());
-        } else if !counts.has_begun() {
-            return Ok(());
-        }
-        let now = Instant::now();
-        let socket = socket2::SockRef::from(&slot.connection.stream);
-        // A reset: thousands of ports in TIME_WAIT would be used up soon.
-        socket.set_linger(Some(Duration::ZERO)).context("SO_LINGER")?;
-        let mut connection = Connection::open(&self.job.protocol, &self.job.address)?;
-        connection.bytes = slot.connection.bytes;
-        connection.commit = Some(Times { intended: now, sent: now });
-        connection.send()?;
-        slot.connection = connection;
-        let slot = self.slots.get(position).context("the slot is there")?;
-        self.watch(&slot.connection, position)
-    }
-
-    fn is_busy(&self) -> bool {
-        self.slots.iter().any(Slot::is_busy)
+    /// How many operations are not done yet.
+    fn under_way(&self) -> usize {
+        let of_slots: usize = self.slots.iter().map(Slot::under_way).sum();
+        of_slots + self.shared.published.under_way()
     }
 }
 
-/// How often the clock is looked at when nothing happens.
-const TICK: Duration = Duration::from_millis(50);
-
-impl Slot {
-    fn stalls(&self) -> bool {
-        matches!(self.role, Role::Stall { .. })
-    }
-
-    /// Whether an operation that counts is under way or waits.
-    fn is_busy(&self) -> bool {
-        let connection = &self.connection;
-        self.role.is_measured()
-            && (!connection.loads.is_empty()
-                || connection.commit.is_some()
-                || !self.queue.is_empty())
-    }
-
-    /// Starts an operation.
-    fn ask(&mut self, times: Times, published: &mut Vec<Instant>) -> anyhow::Result<()> {
-        match &mut self.role {
-            Role::Read(reads) => self.connection.load(reads.next(), times),
-            Role::Commit { oids, record_bytes, .. } => {
-                published.push(times.sent);
-                self.connection.commit = Some(times);
-                self.connection.wire.commit(oids, *record_bytes)
-            }
-            Role::Connect => {
-                self.connection.commit = Some(times);
-                Ok(())
-            }
-            Role::Stall { .. } | Role::Subscribe => Ok(()),
-        }
-    }
-
-    fn handle(
-        &mut self,
-        event: Event,
-        counts: &mut Counts,
-        published: &mut Vec<Instant>,
-    ) -> anyhow::Result<()> {
-        let now = Instant::now();
-        let times = match event {
-            Event::Step => return Ok(()),
-            Event::Voted => {
-                self.heard += 1;
-                return Ok(());
-            }
-            Event::Invalidated { .. } => return self.invalidated(now, counts, published),
-            Event::Loaded { ticket, data } => self.connection.loaded(ticket, data.as_deref())?,
-            Event::Committed => {
-                self.connection.commit.take().context("a commit that nobody asked for")?
-            }
-        };
-        if self.role.is_measured() {
-            counts.count(times, now);
-        }
-        if let Some(intended) = self.queue.pop_front() {
-            return self.ask(Times { intended, sent: now }, published);
-        }
-        if counts.asks(now) && !(counts.open && self.role.is_measured()) {
-            self.ask(Times { intended: now, sent: now }, published)?;
-        }
-        Ok(())
-    }
-
-    /// A subscriber hears of the publisher's commits, one after the other.
-    fn invalidated(
-        &mut self,
-        now: Instant,
-        counts: &mut Counts,
-        published: &[Instant],
-    ) -> anyhow::Result<()> {
-        if matches!(self.role, Role::Subscribe) {
-            let sent = published.get(self.heard).context("an invalidation of nothing")?;
-            counts.count(Times { intended: *sent, sent: *sent }, now);
-            self.heard += 1;
-        }
-        Ok(())
-    }
-}
-
-impl Role {
-    /// Whether its operations are those of the workload.
-    fn is_measured(&self) -> bool {
-        match self {
-            Self::Read(_) | Self::Connect => true,
-            Self::Commit { measured, .. } => *measured,
-            Self::Stall { .. } | Self::Subscribe => false,
-        }
-    }
-
-    fn is_pipelined(&self) -> bool {
-        matches!(self, Self::Read(_))
-    }
+/// How long to wait for events.
+fn timeout(schedule: Option<&Schedule>, counts: &Counts) -> Duration {
+    let next = schedule.map(Schedule::next).filter(|next| counts.asks(*next));
+    let left = next.map(|next| next.saturating_duration_since(Instant::now()));
+    left.map_or(TICK, |left| left.saturating_sub(SPIN).min(TICK))
 }

@@ -1,7 +1,5 @@
 //! What must be there before, and must still be there afterwards.
 
-use std::time::{Duration, Instant};
-
 use anyhow::{Context as _, bail};
 use protocol::Oid;
 
@@ -11,7 +9,7 @@ use super::{Engine, PATIENCE};
 use crate::data;
 use crate::wire::Event;
 
-/// Writes the objects that are read, unless the last of them is there, and reads some back.
+/// Writes the objects that are read, unless they are there, and reads some back.
 pub(crate) fn fill(
     protocol: &str,
     address: &str,
@@ -19,21 +17,16 @@ pub(crate) fn fill(
     bytes: usize,
 ) -> anyhow::Result<()> {
     let mut filler = Filler::open(protocol, address)?;
-    let last = Oid(FIRST_READ + objects.saturating_sub(1));
     // The floor has records, and takes none.
-    if protocol != "echo" && filler.load(last)?.is_none() {
+    if protocol != "echo" && !filler.holds(objects, bytes)? {
         let batch = if matches!(protocol, "redis" | "memcached") { 1 } else { 100 };
         let oids: Vec<Oid> = (0..objects).map(|n| Oid(FIRST_READ + n)).collect();
         for oids in oids.chunks(batch) {
             filler.commit(oids, bytes)?;
         }
     }
-    for n in 0..objects.min(CHECKED) {
-        let oid = Oid(FIRST_READ + n * objects / objects.min(CHECKED));
-        let record = filler.load(oid)?.with_context(|| format!("object {oid} is lost"))?;
-        if data::check(oid, &record).is_none() || record.len() != bytes.max(data::HEAD_BYTES) {
-            bail!("object {oid} has {} wrong bytes", record.len());
-        }
+    if !filler.holds(objects, bytes)? {
+        bail!("the server has not the {objects} objects of {bytes} bytes that are to be read");
     }
     Ok(())
 }
@@ -54,6 +47,22 @@ impl Filler {
             filler.event()?;
         }
         Ok(filler)
+    }
+
+    /// Whether the objects are there, each of so many bytes: some of them, and the last.
+    fn holds(&mut self, objects: u64, bytes: usize) -> anyhow::Result<bool> {
+        let some = (0..objects.min(CHECKED)).map(|n| n * objects / objects.min(CHECKED));
+        for n in some.chain(objects.checked_sub(1)) {
+            let oid = Oid(FIRST_READ + n);
+            let Some(record) = self.load(oid)? else { return Ok(false) };
+            if data::check(oid, &record).is_none() {
+                bail!("object {oid}: {} wrong bytes", record.len());
+            }
+            if record.len() != bytes.max(data::HEAD_BYTES) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn load(&mut self, oid: Oid) -> anyhow::Result<Option<bytes::Bytes>> {
@@ -80,7 +89,9 @@ impl Filler {
             }
             // A message that was handled may have left something to say.
             self.0.send()?;
-            self.0.receive()?;
+            if self.0.receive()?.is_none() {
+                bail!("nothing was answered for {PATIENCE:?}");
+            }
         }
     }
 }
@@ -88,7 +99,6 @@ impl Filler {
 impl Engine {
     /// What a connection wrote and nobody else writes must be as it was acknowledged.
     pub(super) fn check_own(&mut self) -> anyhow::Result<()> {
-        self.finish_commits()?;
         let mut filler = None;
         for slot in &self.slots {
             let Role::Commit { oids, .. } = &slot.role else { continue };
@@ -110,28 +120,5 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    /// Waits for the commits that are under way: their revisions may or may not be there.
-    fn finish_commits(&mut self) -> anyhow::Result<()> {
-        let mut counts = super::Counts::ignoring();
-        let mut events = Vec::with_capacity(1024);
-        let deadline = Instant::now() + PATIENCE;
-        while self.slots.iter().any(|slot| slot.commits()) {
-            if Instant::now() > deadline {
-                bail!("commits are not answered after {PATIENCE:?}");
-            }
-            self.poll(&mut events, Duration::from_millis(50))?;
-            for event in events.drain(..) {
-                self.handle(event, &mut counts)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl super::Slot {
-    fn commits(&self) -> bool {
-        matches!(self.role, Role::Commit { .. }) && self.connection.commit.is_some()
     }
 }

@@ -95,3 +95,29 @@ pub(super) fn of(job: &Job, number: u32) -> Role {
         Workload::Connect {} => Role::Connect,
     }
 }
+
+/// Whether connection `number` of all does what an open loop's rate is about, and not something
+/// beside it.
+pub(super) fn is_scheduled(workload: &Workload, number: u32) -> bool {
+    match *workload {
+        Workload::Mixed { committers, .. } => number >= committers,
+        Workload::StalledVoter { .. } => number > 0,
+        Workload::Invalidations { .. } => number == 0,
+        Workload::Read { .. } | Workload::Commit { .. } | Workload::Connect {} => true,
+    }
+}
+
+impl Role {
+    /// Whether its operations are those of the workload.
+    pub(super) fn is_measured(&self) -> bool {
+        match self {
+            Self::Read(_) | Self::Connect => true,
+            Self::Commit { measured, .. } => *measured,
+            Self::Stall { .. } | Self::Subscribe => false,
+        }
+    }
+
+    pub(super) fn is_pipelined(&self) -> bool {
+        matches!(self, Self::Read(_))
+    }
+}

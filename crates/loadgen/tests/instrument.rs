@@ -1,0 +1,281 @@
+//! The instrument against servers whose delays and faults are known.
+
+mod fake;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use measure::{Histogram, Outcome, Record, Verdict};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use fake::{Fake, Manner};
+
+/// One at a time: all of these tests look at clocks.
+static CLOCK: Mutex<()> = Mutex::new(());
+
+/// A fake server, and a scenario that asks it.
+struct Bench {
+    fake: Fake,
+    folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Bench {
+    /// `settings` and `points`: what a scenario has beside its name and servers.
+    fn new(manner: Manner, settings: &str, points: &str) -> Self {
+        let alone = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        let (fake, folder) = (Fake::start(manner), tempfile::tempdir().expect("a folder"));
+        // What the shootout starts only says where the fake one is.
+        let servers = format!(
+            r#"
+            [server.fake]
+            about = "known delays"
+            command = ["sh", "-c", "echo listening {}; echo ready; exec sleep 600"]
+            protocols = ["echo"]
+            "#,
+            fake.address
+        );
+        let scenario = format!(
+            "about = 'a test'\nservers = ['fake:echo']\nworkers = 2\nwarmup_seconds = 0.1\n\
+             {settings}\n{points}"
+        );
+        fs::write(folder.path().join("servers.toml"), servers).expect("a file");
+        fs::write(folder.path().join("test.toml"), scenario).expect("a file");
+        Self { fake, folder, _alone: alone }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zeoxide-loadgen"));
+        let path = |name: &str| self.folder.path().join(name);
+        command.args(["shootout", "test"]).arg("--benchmarks").arg(self.folder.path());
+        command.arg("--records").arg(path("records")).arg("--pages").arg(path("pages"));
+        command
+    }
+
+    fn run(&self) -> Output {
+        self.command().output().expect("it runs")
+    }
+
+    /// The only point's outcome.
+    fn outcome(&self) -> Outcome {
+        let mut outcomes = self.outcomes();
+        assert_eq!(outcomes.len(), 1);
+        outcomes.remove(0)
+    }
+
+    fn outcomes(&self) -> Vec<Outcome> {
+        self.files()
+            .keys()
+            .map(|path| Record::read(path).expect("a whole record").outcome)
+            .collect()
+    }
+
+    /// Everything in the folder of records.
+    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let folder = self.folder.path().join("records/test");
+        let paths =
+            fs::read_dir(folder).expect("records").map(|entry| entry.expect("a file").path());
+        paths.map(|path| (path.clone(), fs::read(path).expect("a file"))).collect()
+    }
+}
+
+fn point(load: &str) -> String {
+    let workload = "{ kind = 'read', objects = 1000, record_bytes = 200 }";
+    format!("[[point]]\nname = 'read'\nworkload = {workload}\nconnections = [4]\n{load}\n")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+/// What came of one point, which must not have failed. On a busy machine the generator itself may
+/// be late, and say so; what it says of the server must be right all the same.
+fn measured(manner: Manner, seconds: u32, load: &str) -> Outcome {
+    let bench = Bench::new(manner, &format!("repeats = 1\nseconds = {seconds}"), &point(load));
+    let output = bench.run();
+    assert!(output.status.success(), "{}", text(&output));
+    let outcome = bench.outcome();
+    assert!(!matches!(outcome.verdict, Verdict::Failed(_)), "{:?}", outcome.verdict);
+    assert!(outcome.operations <= bench.fake.asked());
+    assert_eq!(outcome.operations, outcome.response.count());
+    assert_eq!(outcome.operations, outcome.service.count());
+    outcome
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A quantile is within a range; both ends in milliseconds. Histograms keep three digits.
+#[track_caller]
+fn assert_quantile(histogram: &Histogram, share: f64, from: u64, to: u64) {
+    let found = histogram.quantile_ns(share) as f64 / 1e6;
+    let (from, to) = (0.999 * from as f64, 1.001 * to as f64);
+    assert!((from..to).contains(&found), "{share}: {found} ms, not {from} to {to}");
+}
+
+#[test]
+fn a_fixed_delay_is_what_a_closed_loop_measures() {
+    let outcome = measured(Manner::Fixed(ms(10)), 1, "");
+    assert_quantile(&outcome.response, 0.0, 10, 12);
+    assert_quantile(&outcome.response, 0.5, 10, 14);
+    // Four connections can have 400 answers, and a busy machine may cost some.
+    assert!((250..=401).contains(&outcome.operations), "{}", outcome.operations);
+}
+
+#[test]
+fn two_delays_are_told_apart_at_the_right_percentile() {
+    let outcome = measured(Manner::Bimodal { usual: ms(4), slow: ms(40) }, 1, "");
+    assert_quantile(&outcome.response, 0.5, 4, 12);
+    assert_quantile(&outcome.response, 0.85, 4, 20);
+    assert_quantile(&outcome.response, 0.93, 40, 60);
+    assert_quantile(&outcome.response, 0.99, 40, 60);
+}
+
+/// A tenth of all arrivals fall into the stall, and wait for its rest: evenly from all of it to
+/// nothing. So the 99th percentile is nine tenths of its length, whenever it begins.
+#[test]
+fn an_open_loop_sees_a_stall_and_a_closed_loop_does_not() {
+    let manner = Manner::Stalls { usual: ms(2), period: ms(2000) };
+    let closed = measured(manner, 2, "");
+    assert_quantile(&closed.response, 0.99, 2, 40);
+    let open = measured(manner, 2, "rates = [500.0]\narrivals = 'constant'");
+    assert_quantile(&open.response, 0.5, 2, 40);
+    assert_quantile(&open.response, 0.93, 30, 110);
+    assert_quantile(&open.response, 0.99, 170, 230);
+    assert_quantile(&open.response, 1.0, 190, 280);
+    // Each arrival of the counted time once; workers round their shares.
+    assert!((998..=1002).contains(&open.operations), "{}", open.operations);
+}
+
+#[test]
+fn poisson_arrivals_keep_their_rate_and_see_the_fixed_delay() {
+    let outcome = measured(Manner::Fixed(ms(5)), 1, "rates = [400.0]");
+    assert_quantile(&outcome.service, 0.5, 5, 10);
+    assert_quantile(&outcome.response, 0.5, 5, 10);
+    // Five standard deviations of 20.
+    assert!((300..=500).contains(&outcome.operations), "{}", outcome.operations);
+}
+
+#[test]
+fn intervals_add_up() {
+    let outcome = measured(Manner::Fixed(ms(2)), 2, "");
+    let ends: Vec<f64> = outcome.intervals.iter().map(|interval| interval.at).collect();
+    assert_eq!(ends, [1.0, 2.0]);
+    let sum: u64 = outcome.intervals.iter().map(|interval| interval.operations).sum();
+    assert_eq!(sum, outcome.operations);
+}
+
+#[test]
+fn a_generator_that_stands_still_says_that_it_was_late() {
+    let bench = Bench::new(
+        Manner::Fixed(ms(1)),
+        "repeats = 1\nseconds = 1",
+        &point("rates = [500.0]\narrivals = 'constant'"),
+    );
+    let mut agent = Command::new(env!("CARGO_BIN_EXE_zeoxide-loadgen"))
+        .args(["agent", "--once"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(agent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening ").unwrap().to_owned();
+    let mut shootout = bench.command().args(["--agent", &address]).spawn().unwrap();
+    // 101 requests look whether the records are there, and 50 are the warm-up's.
+    bench.fake.wait_until_asked(300);
+    signal(&agent, Signal::STOP);
+    // tidy:allow(sleep): so long the generator stands still
+    thread::sleep(ms(300));
+    signal(&agent, Signal::CONT);
+    assert!(shootout.wait().unwrap().success());
+    assert!(agent.wait().unwrap().success());
+    let outcome = bench.outcome();
+    let Verdict::Invalid(why) = &outcome.verdict else { panic!("{:?}", outcome.verdict) };
+    assert!(why.contains("was late"), "{why}");
+    assert_quantile(&outcome.lag, 0.99, 200, 600);
+    // No user's wait is forgotten because the generator slept.
+    assert_quantile(&outcome.response, 0.99, 200, 600);
+    assert!((499..=501).contains(&outcome.operations), "{}", outcome.operations);
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_child(child);
+    kill_process(pid, signal).expect("it is ours, and runs");
+}
+
+#[test]
+fn what_is_wrong_fails_and_says_why() {
+    let answer = 400;
+    let faults = [
+        (Manner::WrongByte { answer }, "200 wrong bytes"),
+        (Manner::NoRecord { answer }, "is lost"),
+        (Manner::Silent { answer }, "1 operations are not answered"),
+        (Manner::Closes { answer }, "the server closed a connection"),
+    ];
+    for (manner, reason) in faults {
+        let settings = "repeats = 1\nseconds = 0.5\ndrain_seconds = 0.3";
+        let bench = Bench::new(manner, settings, &point(""));
+        let output = bench.run();
+        assert_eq!(output.status.code(), Some(1), "{manner:?}: {}", text(&output));
+        assert!(text(&output).contains("1 points failed"), "{}", text(&output));
+        let verdict = bench.outcome().verdict;
+        let Verdict::Failed(why) = &verdict else { panic!("{manner:?}: {verdict:?}") };
+        assert!(why.contains(reason), "{manner:?}: {why}");
+    }
+}
+
+/// An answer that is missing among others is found at the next one.
+#[test]
+fn a_missing_answer_is_no_other_answer() {
+    let settings = "repeats = 1\nseconds = 0.5\ndrain_seconds = 0.3";
+    let bench = Bench::new(Manner::Silent { answer: 400 }, settings, &point("depth = [4]"));
+    assert_eq!(bench.run().status.code(), Some(1));
+    let verdict = bench.outcome().verdict;
+    assert!(matches!(&verdict, Verdict::Failed(why) if why.contains("instead of")), "{verdict:?}");
+}
+
+#[test]
+fn a_rerun_measures_nothing_again() {
+    let bench = Bench::new(Manner::Fixed(ms(1)), "repeats = 2\nseconds = 0.2", &point(""));
+    assert!(bench.run().status.success());
+    let (files, asked) = (bench.files(), bench.fake.asked());
+    assert_eq!(files.len(), 2);
+    let again = bench.run();
+    assert!(again.status.success());
+    assert!(text(&again).contains("2 of 2 points are there"), "{}", text(&again));
+    assert_eq!(bench.fake.asked(), asked);
+    assert_eq!(bench.files(), files);
+    assert!(bench.command().arg("--force").output().unwrap().status.success());
+    assert!(bench.fake.asked() > asked);
+}
+
+#[test]
+fn an_interrupted_shootout_keeps_whole_points_and_goes_on() {
+    let bench = Bench::new(Manner::Fixed(ms(1)), "repeats = 6\nseconds = 0.3", &point(""));
+    let mut shootout = bench.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let shootout = shootout.as_mut().unwrap();
+    let mut lines = BufReader::new(shootout.stdout.take().unwrap()).lines();
+    // A line is printed at the end of each point.
+    assert!(lines.by_ref().any(|line| line.unwrap().contains("[  2/6")));
+    signal(shootout, Signal::INT);
+    lines.for_each(drop);
+    assert_eq!(shootout.wait().unwrap().code(), Some(1));
+    let mut said = String::new();
+    shootout.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("interrupted"), "{said}");
+    let before = bench.files();
+    assert!((1..6).contains(&before.len()), "{}", before.len());
+    assert_eq!(bench.outcomes().len(), before.len(), "every file is a whole record");
+    assert!(bench.run().status.success());
+    let after = bench.files();
+    assert_eq!(after.len(), 6);
+    assert!(before.iter().all(|(path, bytes)| after.get(path) == Some(bytes)));
+}
