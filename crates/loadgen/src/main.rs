@@ -17,8 +17,10 @@ mod data;
 mod echo;
 mod engine;
 mod fleet;
+mod interrupt;
 mod point;
 mod report;
+mod run;
 mod scenario;
 mod servers;
 mod shootout;
@@ -39,6 +41,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Options),
     Shootout(shootout::Options),
     Agent(agent::Options),
     Echo(echo::Options),
@@ -50,6 +53,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Run(options) => run::run(&options),
         Command::Shootout(options) => shootout::run(&options),
         Command::Agent(options) => agent::run(&options),
         Command::Echo(options) => echo::run(&options),

@@ -38,6 +38,7 @@ pub(crate) fn measure(
     }
 }
 
+/// Writes what is to be read, and has all workers connect.
 pub(crate) fn prepare(job: &Job, fleet: &mut Fleet) -> anyhow::Result<()> {
     if let Some((objects, bytes)) = job.workload.fill() {
         engine::fill(&job.protocol, &job.address, objects, bytes)?;
@@ -45,7 +46,8 @@ pub(crate) fn prepare(job: &Job, fleet: &mut Fleet) -> anyhow::Result<()> {
     fleet.prepare(job)
 }
 
-fn outcome(job: &Job, sum: Sum, server: Usage) -> Outcome {
+/// What came of it, when nothing went wrong on the way.
+pub(crate) fn outcome(job: &Job, sum: Sum, server: Usage) -> Outcome {
     let done = &sum.done;
     let verdict = if done.operations == 0 {
         Verdict::Failed("no operation was done in the counted time".to_owned())
@@ -71,12 +73,7 @@ fn summed(Sum { done, intervals, .. }: Sum, verdict: Verdict, server: Usage) -> 
 }
 
 /// `busiest_seconds`: the CPU time of the worker that used most; a worker is one thread.
-pub(crate) fn verdict(
-    job: &Job,
-    response: &Histogram,
-    lag: &Histogram,
-    busiest_seconds: f64,
-) -> Verdict {
+fn verdict(job: &Job, response: &Histogram, lag: &Histogram, busiest_seconds: f64) -> Verdict {
     let share = busiest_seconds / job.seconds;
     if share > CPU_SHARE_MAX {
         let percent = 100.0 * share;

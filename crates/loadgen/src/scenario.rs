@@ -98,7 +98,6 @@ impl Scenario {
             let mut random = StdRng::seed_from_u64(self.seed ^ u64::from(repeat));
             settings.shuffle(&mut random);
             for (points, connections, depth, load) in settings {
-                points.workload.check().with_context(|| points.name.clone())?;
                 let variants = points.servers.as_ref().unwrap_or(&self.servers);
                 let turn = repeat as usize % variants.len().max(1);
                 for variant in variants.iter().cycle().skip(turn).take(variants.len()) {
@@ -109,10 +108,7 @@ impl Scenario {
                     if !defined.protocols.iter().any(|known| known == protocol) {
                         bail!("{server} does not speak {protocol:?}, but {:?}", defined.protocols);
                     }
-                    let key_value = ["redis", "memcached", "echo"].contains(&protocol);
-                    if key_value && points.workload.needs_transactions() {
-                        bail!("{}: {server} has no transactions", points.name);
-                    }
+                    points.workload.check(protocol).with_context(|| points.name.clone())?;
                     let point = Point {
                         scenario: name.to_owned(),
                         server: server.to_owned(),

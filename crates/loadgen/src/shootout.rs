@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -14,10 +13,9 @@ use measure::{Host, Outcome, Record, Verdict};
 
 use crate::control::{Job, unix_ns};
 use crate::fleet::Fleet;
-use crate::point;
-use crate::report;
 use crate::scenario::{Scenario, Task};
 use crate::servers::{self, Running, Servers};
+use crate::{interrupt, point, report};
 
 /// Measure servers side by side, as a scenario says, and write a report.
 ///
@@ -66,11 +64,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         (None, false) => PathBuf::from("reports"),
     };
     let folder = reports.join("records").join(&options.scenario);
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))?;
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
-    }
+    let interrupted = interrupt::flag()?;
     println!("{}: {}", options.scenario, scenario.about);
     let missing = missing(&scenario, &servers, options)?;
     let all = scenario.tasks(&options.scenario, &servers)?;

@@ -83,8 +83,12 @@ impl Workload {
         }
     }
 
-    /// Says what no server could do.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
+    /// Refuses what no server could do, or none that speaks `protocol`.
+    pub(crate) fn check(&self, protocol: &str) -> anyhow::Result<()> {
+        let is_key_value = ["redis", "memcached", "echo"].contains(&protocol);
+        if is_key_value && self.needs_transactions() {
+            bail!("a server of {protocol} has no transactions");
+        }
         let objects = match *self {
             Self::Read { objects, .. }
             | Self::Mixed { objects, .. }
@@ -110,7 +114,7 @@ impl Workload {
     }
 
     /// Whether only servers of transactions can do it; plain key-value servers can get and set.
-    pub(crate) fn needs_transactions(&self) -> bool {
+    fn needs_transactions(&self) -> bool {
         !matches!(self, Self::Read { .. } | Self::Commit { objects: 1, hot: false, .. })
     }
 }

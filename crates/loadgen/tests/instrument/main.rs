@@ -1,6 +1,7 @@
 //! The instrument against servers whose delays and faults are known.
 
 mod fake;
+mod run;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -53,9 +54,8 @@ impl Bench {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zeoxide-loadgen"));
-        let path = |name: &str| self.folder.path().join(name);
         command.args(["shootout", "test"]).arg("--benchmarks").arg(self.folder.path());
-        command.arg("--records").arg(path("records")).arg("--pages").arg(path("pages"));
+        command.arg("--reports").arg(self.folder.path());
         command
     }
 

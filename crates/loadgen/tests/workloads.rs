@@ -1,0 +1,137 @@
+//! Every workload against a real server, whose program `ZEOXIDE_TEST_SERVER` names; without that
+//! variable there is nothing to test.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::process::Command;
+
+use measure::{Loop, Outcome, Record, Verdict};
+
+const SCENARIO: &str = r#"
+about = "every workload"
+servers = ["server:msgpack"]
+repeats = 1
+workers = 2
+warmup_seconds = 0.1
+seconds = 0.3
+
+[[point]]
+name = "read"
+workload = { kind = "read", objects = 300, record_bytes = 200 }
+connections = [1, 5]
+depth = [1, 4]
+servers = ["server:msgpack", "server:pickle", "server:proto"]
+[[point]]
+name = "read-other-length"
+workload = { kind = "read", objects = 200, record_bytes = 300 }
+connections = [4]
+[[point]]
+name = "read-zipf"
+workload = { kind = "read", objects = 300, record_bytes = 200, choice = { zipf = 0.99 } }
+connections = [4]
+rates = [400.0]
+[[point]]
+name = "commit-own"
+workload = { kind = "commit", objects = 3, record_bytes = 200 }
+connections = [1, 5]
+servers = ["server:msgpack", "server:pickle", "server:proto"]
+[[point]]
+name = "commit-own-open"
+workload = { kind = "commit", objects = 1, record_bytes = 200 }
+connections = [4]
+rates = [200.0]
+[[point]]
+name = "commit-hot"
+workload = { kind = "commit", objects = 2, record_bytes = 200, hot = true }
+connections = [4]
+servers = ["server:msgpack", "server:pickle", "server:proto"]
+[[point]]
+name = "mixed"
+workload = { kind = "mixed", objects = 300, record_bytes = 200, committers = 2 }
+connections = [4]
+[[point]]
+name = "mixed-open"
+workload = { kind = "mixed", objects = 300, record_bytes = 200, committers = 2 }
+connections = [4]
+rates = [400.0]
+[[point]]
+name = "stalled-voter"
+workload = { kind = "stalled-voter", record_bytes = 200 }
+connections = [2]
+[[point]]
+name = "stalled-voter-open"
+workload = { kind = "stalled-voter", record_bytes = 200 }
+connections = [2]
+rates = [200.0]
+[[point]]
+name = "invalidations"
+workload = { kind = "invalidations", record_bytes = 200 }
+connections = [2, 4]
+servers = ["server:msgpack", "server:pickle", "server:proto"]
+[[point]]
+name = "invalidations-open"
+workload = { kind = "invalidations", record_bytes = 200 }
+connections = [4]
+rates = [100.0]
+arrivals = "constant"
+[[point]]
+name = "connect"
+workload = { kind = "connect" }
+connections = [1, 4]
+servers = ["server:msgpack", "server:pickle", "server:proto"]
+[[point]]
+name = "connect-open"
+workload = { kind = "connect" }
+connections = [4]
+rates = [100.0]
+"#;
+
+#[test]
+fn every_workload_is_done_and_checked() {
+    let Ok(server) = env::var("ZEOXIDE_TEST_SERVER") else {
+        println!("skipped: ZEOXIDE_TEST_SERVER names no server");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let servers = format!(
+        r#"
+        [server.server]
+        about = "the one under test"
+        command = ["{server}", "--listen={{scheme}}://127.0.0.1:0", "--storage=1=file:{{dir}}/data", "--log=warn"]
+        protocols = ["msgpack", "pickle", "proto"]
+        "#
+    );
+    fs::write(folder.path().join("servers.toml"), servers).unwrap();
+    fs::write(folder.path().join("all.toml"), SCENARIO).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let output = Command::new(env!("CARGO_BIN_EXE_zeoxide-loadgen"))
+        .args(["shootout", "all"])
+        .arg("--benchmarks")
+        .arg(folder.path())
+        .arg("--reports")
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stdout));
+    let mut outcomes: BTreeMap<String, Vec<(Loop, Outcome)>> = BTreeMap::new();
+    for entry in fs::read_dir(path("records/all")).unwrap() {
+        let Record { point, outcome, .. } = Record::read(&entry.unwrap().path()).unwrap();
+        outcomes.entry(point.workload).or_default().push((point.load, outcome));
+    }
+    assert_eq!(outcomes.len(), 14);
+    for (workload, outcomes) in &outcomes {
+        for (load, outcome) in outcomes {
+            assert!(!matches!(outcome.verdict, Verdict::Failed(_)), "{workload}");
+            assert_eq!(outcome.operations, outcome.response.count(), "{workload}");
+            if let Loop::Open { rate, .. } = load {
+                // What is intended in 0.3 s; each invalidation is heard by three.
+                let heard = if workload == "invalidations-open" { 3.0 } else { 1.0 };
+                let expected = 0.3 * rate * heard;
+                let off = (outcome.operations as f64 - expected).abs();
+                assert!(off <= 5.0 * expected.sqrt(), "{workload}: {}", outcome.operations);
+            }
+        }
+    }
+}
