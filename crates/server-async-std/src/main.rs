@@ -1,9 +1,10 @@
 //! zeoxide on async-std, **which is discontinued** (RUSTSEC-2025-0052): a task per connection.
 //!
-//! It is here to be compared with, not to be used: see the crate's README. A request costs two
+//! It is here to be compared with, not to be used: see the crate's README. A request costs three
 //! reads, one write and one `epoll_ctl`, besides its share of an `epoll_wait`: async-std's streams
-//! ask the socket first, and the reactor when there is nothing. Requests are read into a buffer
-//! that the task owns, and copied from there: async-std reads into memory that was written before.
+//! ask the socket first, then the reactor, which remembers what it told before, and then the socket
+//! again. Requests are read into a buffer that the task owns, and copied from there: async-std
+//! reads into memory that was written before.
 //!
 //! **Never**: a timer, a lock of ours or an allocation per request; a wait for a client that does
 //! not read.
