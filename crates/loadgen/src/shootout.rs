@@ -19,8 +19,8 @@ use crate::{interrupt, point, report};
 
 /// Measure servers side by side, as a scenario says, and write a report.
 ///
-/// Every point is a file of its own; what is there is not measured again, so an interrupted
-/// shootout goes on where it was.
+/// Every point is a file of its own; what is there and did not fail is not measured again, so an
+/// interrupted shootout goes on where it was.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// A scenario: benchmarks/NAME.toml
@@ -78,7 +78,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     };
     let tasks: Vec<Task> = all.into_iter().filter(wanted).collect();
     let again = options.force || options.verify;
-    let is_there = |task: &&Task| folder.join(task.point.file_name()).exists();
+    // What failed is tried again.
+    let is_there = |task: &&Task| {
+        let record = Record::read(&folder.join(task.point.file_name()));
+        record.is_ok_and(|record| !matches!(record.outcome.verdict, Verdict::Failed(_)))
+    };
     let todo: Vec<&Task> = tasks.iter().filter(|task| again || !is_there(task)).collect();
     if todo.len() < tasks.len() {
         let there = tasks.len() - todo.len();
