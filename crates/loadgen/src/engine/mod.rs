@@ -132,7 +132,13 @@ impl Engine {
         self.begin(counts.open)?;
         let mut events = Vec::with_capacity(1024);
         let mut heard = Instant::now();
-        while counts.goes_on(Instant::now(), || self.under_way())? {
+        loop {
+            let now = Instant::now();
+            // First what is due: a worker that was kept from working has to catch up at the end.
+            self.arrive(&mut schedule, &counts, now)?;
+            if !counts.goes_on(now, || self.under_way())? {
+                break;
+            }
             self.poll(&mut events, timeout(schedule.as_ref(), &counts))?;
             if !events.is_empty() {
                 heard = Instant::now();
@@ -141,9 +147,8 @@ impl Engine {
             }
             for event in events.drain(..) {
                 self.handle(event, &mut counts)?;
-                self.arrive(&mut schedule, &counts)?;
+                self.arrive(&mut schedule, &counts, Instant::now())?;
             }
-            self.arrive(&mut schedule, &counts)?;
             counts.tell_if_due(&mut tell)?;
         }
         self.check_own()?;
@@ -183,9 +188,13 @@ impl Engine {
     }
 
     /// Asks for what is due; what is intended after the end is not asked for.
-    fn arrive(&mut self, schedule: &mut Option<Schedule>, counts: &Counts) -> anyhow::Result<()> {
+    fn arrive(
+        &mut self,
+        schedule: &mut Option<Schedule>,
+        counts: &Counts,
+        now: Instant,
+    ) -> anyhow::Result<()> {
         let Some(schedule) = schedule else { return Ok(()) };
-        let now = Instant::now();
         while counts.asks(schedule.next())
             && let Some(intended) = schedule.take(now)
         {

@@ -48,6 +48,9 @@ struct Asked {
 
 const RECORD_BYTES: usize = 200;
 
+/// So often the coordinator looks whether the records are there; that is answered at once.
+pub(crate) const LOOKS: u64 = 101;
+
 impl Fake {
     pub(crate) fn start(manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -142,6 +145,7 @@ impl State {
 
     fn due(&self, number: u64, came: Instant) -> Instant {
         match self.manner {
+            _ if number < LOOKS => came,
             Manner::Fixed(delay) => came + delay,
             Manner::Bimodal { slow, .. } if number.is_multiple_of(10) => came + slow,
             Manner::Bimodal { usual, .. } => came + usual,
