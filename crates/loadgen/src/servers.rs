@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
@@ -176,18 +177,31 @@ fn free_port() -> anyhow::Result<u16> {
 
 fn printed_address(child: &mut Child) -> anyhow::Result<String> {
     let output = child.stdout.take().context("a server's output")?;
-    let mut address = None;
-    for line in BufReader::new(output).lines() {
-        let line = line?;
-        if line == "ready" {
-            return address.context("it is ready, and listens nowhere");
+    let (sender, said) = mpsc::channel();
+    // It reads on to the end: what a server prints later must find a reader, too.
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            // Nobody listens any more when the server is ready.
+            _ = sender.send(line);
         }
-        if let Some(url) = line.strip_prefix("listening ") {
-            let (_, place) = url.rsplit_once("//").unwrap_or(("", url));
-            address = Some(place.to_owned());
+    });
+    let deadline = Instant::now() + PATIENCE;
+    let mut address = None;
+    loop {
+        match said.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) if line == "ready" => {
+                return address.context("it is ready, and listens nowhere");
+            }
+            Ok(line) => {
+                if let Some(url) = line.strip_prefix("listening ") {
+                    let (_, place) = url.rsplit_once("//").unwrap_or(("", url));
+                    address = Some(place.to_owned());
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => bail!("nothing after {PATIENCE:?}"),
+            Err(mpsc::RecvTimeoutError::Disconnected) => bail!("it ended"),
         }
     }
-    bail!("it ended")
 }
 
 fn connected(child: &mut Child, port: u16) -> anyhow::Result<String> {
@@ -238,5 +252,48 @@ impl Drop for Running {
         // After `stop` there is nothing left to do.
         _ = self.child.kill();
         _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(script: &str) -> anyhow::Result<Running> {
+        let server = format!(
+            "about = 'a'\nprotocols = ['msgpack']\ncommand = ['sh', '-c', \"\"\"{script}\"\"\"]"
+        );
+        toml::from_str::<Server>(&server)?.start("msgpack")
+    }
+
+    #[test]
+    fn a_server_is_ready_when_it_says_so() {
+        let running = start("echo listening {scheme}://host:1; echo ready; read line").unwrap();
+        assert_eq!(running.address, "host:1");
+        running.stop().unwrap();
+        let why = |script| format!("{:#}", start(script).err().unwrap());
+        assert!(why("echo no such disk >&2; exit 3").contains("(it says: no such disk): it ended"));
+        assert!(why("echo ready").contains("listens nowhere"));
+    }
+
+    /// Without a reader it would end by SIGPIPE.
+    #[test]
+    fn what_a_server_prints_later_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, done) = (folder.path().join("pipe"), folder.path().join("done"));
+        let script = format!(
+            "mkfifo {pipe}; echo listening a://b; echo ready; read line < {pipe}; echo later; \
+             echo later; mv {pipe} {done}; exec sleep 600",
+            pipe = pipe.display(),
+            done = done.display(),
+        );
+        let mut running = start(&script).unwrap();
+        // Opening it waits for the reader.
+        fs::write(&pipe, "go on\n").unwrap();
+        while !done.exists() {
+            assert_eq!(running.child.try_wait().unwrap(), None, "it ended");
+            thread::yield_now();
+        }
+        running.stop().unwrap();
     }
 }
