@@ -6,6 +6,7 @@ mod run;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use measure::{Histogram, Outcome, Record, Verdict};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 use fake::{Fake, LOOKS, Manner};
@@ -242,6 +243,10 @@ fn what_is_wrong_fails_and_says_why() {
         let verdict = bench.outcome().verdict;
         let Verdict::Failed(why) = &verdict else { panic!("{manner:?}: {verdict:?}") };
         assert!(why.contains(reason), "{manner:?}: {why}");
+        // The fault was the one, so that the next time all is well.
+        let again = bench.run();
+        assert!(again.status.success(), "{manner:?}: {}", text(&again));
+        assert!(!matches!(bench.outcome().verdict, Verdict::Failed(_)), "{manner:?}");
     }
 }
 
@@ -272,21 +277,36 @@ fn a_rerun_measures_nothing_again() {
 
 #[test]
 fn an_interrupted_shootout_keeps_whole_points_and_goes_on() {
+    interrupt_and_go_on(|shootout| signal(shootout, Signal::INT));
+}
+
+/// A terminal interrupts workers and servers, too: that is no failure of theirs.
+#[test]
+fn so_does_one_that_a_terminal_interrupts() {
+    interrupt_and_go_on(|shootout| {
+        kill_process_group(Pid::from_child(shootout), Signal::INT).expect("it is ours, and runs");
+    });
+}
+
+fn interrupt_and_go_on(interrupt: impl Fn(&Child)) {
     let bench = Bench::new(Manner::Fixed(ms(1)), "repeats = 4\nseconds = 0.2", &point(""));
-    let mut shootout = bench.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let shootout = shootout.as_mut().unwrap();
-    let mut lines = BufReader::new(shootout.stdout.take().unwrap()).lines();
+    let mut command = bench.command();
+    command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut shootout = command.spawn().expect("it runs");
+    let mut lines = BufReader::new(shootout.stdout.take().expect("it is piped")).lines();
     // A line is printed at the end of each point.
-    assert!(lines.by_ref().any(|line| line.unwrap().contains("[  2/4")));
-    signal(shootout, Signal::INT);
+    assert!(lines.by_ref().any(|line| line.is_ok_and(|line| line.contains("[  2/4"))));
+    interrupt(&shootout);
     lines.for_each(drop);
-    assert_eq!(shootout.wait().unwrap().code(), Some(1));
+    assert_eq!(shootout.wait().expect("it ends").code(), Some(1));
     let mut said = String::new();
-    shootout.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let mut errors = shootout.stderr.take().expect("it is piped");
+    errors.read_to_string(&mut said).expect("it is text");
     assert!(said.contains("interrupted"), "{said}");
     let before = bench.files();
     assert!((1..4).contains(&before.len()), "{}", before.len());
-    assert_eq!(bench.outcomes().len(), before.len(), "every file is a whole record");
+    let failed = |outcome: &Outcome| matches!(outcome.verdict, Verdict::Failed(_));
+    assert!(!bench.outcomes().iter().any(failed), "every file is a whole record of a success");
     assert!(bench.run().status.success());
     let after = bench.files();
     assert_eq!(after.len(), 4);
