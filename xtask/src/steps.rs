@@ -85,6 +85,15 @@ pub(crate) const STEPS: &[Step] = &[
         "every server under the load generator, for a moment each",
         Cargo(&[], &["run", "--release", "--package=loadgen", "--", "shootout", "--verify"]),
     ),
+    step(
+        "workloads",
+        "every workload of the load generator, in closed and open loops, against the tokio server",
+        Cargo(
+            // As seen from the package's folder, where its tests run.
+            &[("ZEOXIDE_TEST_SERVER", "../../target/release/zeoxide-tokio")],
+            &["test", "--package=loadgen", "--test=workloads"],
+        ),
+    ),
     step("report-page", "a report's page in headless Chromium", Xtask(&["report-page"])),
     zeo("zeo-tokio-msgpack", &["zeosuite", "--server=tokio", "--protocol=msgpack"]),
     zeo("zeo-tokio-pickle", &["zeosuite", "--server=tokio", "--protocol=pickle"]),
