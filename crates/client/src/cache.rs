@@ -73,8 +73,9 @@ struct UnderWay {
 }
 
 impl Cache {
-    /// Creates an empty cache that holds up to `limit_bytes`, data and overhead. A limit of 0 is a
-    /// cache that never has anything, but still knows the last tid.
+    /// Creates an empty cache that holds up to `limit_bytes`, data and overhead; the hash table may
+    /// take a tenth more for a while. A limit of 0 is a cache that never has anything, but still
+    /// knows the last tid.
     pub fn new(limit_bytes: usize) -> Self {
         Self {
             limit_bytes,
