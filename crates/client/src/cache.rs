@@ -73,9 +73,8 @@ struct UnderWay {
 }
 
 impl Cache {
-    /// Creates an empty cache that holds up to `limit_bytes`, data and overhead; the hash table may
-    /// take a tenth more for a while. A limit of 0 is a cache that never has anything, but still
-    /// knows the last tid.
+    /// Creates an empty cache that holds up to `limit_bytes`, data and overhead. A limit of 0 is a
+    /// cache that never has anything, but still knows the last tid.
     pub fn new(limit_bytes: usize) -> Self {
         Self {
             limit_bytes,
@@ -278,13 +277,16 @@ impl Cache {
     }
 }
 
-/// What a revision and its data cost: its entry in the map, of which half may be empty, the
-/// reference count of the data, and what an allocator rounds up to.
+/// What a revision and its data cost: its entry in the map, the reference count of the data, and
+/// what an allocator rounds up to.
+///
+/// Four fifths of the map may be empty: it doubles when more than 7/16 of it are in use and the
+/// rest of what it fills is traces of what was removed. When that happens depends on its seed.
 fn size(revision: &Revision) -> usize {
     revision.data.len() + REVISION_BYTES
 }
 
-const REVISION_BYTES: usize = size_of::<Revision>() + 2 * size_of::<(Oid, Revisions)>() + 64;
+const REVISION_BYTES: usize = size_of::<Revision>() + 5 * size_of::<(Oid, Revisions)>() + 64;
 
 /// What a place in the ring costs, of which half may be empty. It is void, and still there, when its
 /// revision was dropped.

@@ -209,7 +209,7 @@ impl Run {
 
 #[test]
 fn what_is_used_stays() {
-    let mut cache = Cache::new(10 * (232 + 100));
+    let mut cache = Cache::new(10 * (328 + 100));
     assert_eq!(cache.handle_registered(Tid(10)), Ok(None));
     for oid in (0..1000).map(Oid) {
         load(&mut cache, oid);
@@ -221,7 +221,7 @@ fn what_is_used_stays() {
 
 #[test]
 fn a_revision_that_does_not_fit_is_not_kept_but_ends_the_one_before() {
-    let mut cache = Cache::new(400);
+    let mut cache = Cache::new(500);
     assert_eq!(cache.handle_registered(Tid(10)), Ok(None));
     load(&mut cache, Oid(1));
     cache.handle_finished(Tid(11), [(Oid(1), Some(Bytes::from(vec![0; 1000])))]).unwrap();
