@@ -63,8 +63,15 @@ pub(super) enum Received {
     All,
 }
 
-/// One read asks for this much.
-const READ_BYTES: usize = 16 << 10;
+/// Where reads put their bytes at first. One for all connections: to clear memory for each read
+/// would cost more than to copy what has come.
+pub(super) struct Scratch(Box<[u8]>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(vec![0; 64 << 10].into())
+    }
+}
 
 impl Connection {
     /// Connects; the handshake goes on by events.
@@ -126,24 +133,20 @@ impl Connection {
         Ok(times)
     }
 
-    /// Reads once; `None`: nothing was there.
-    pub(super) fn receive(&mut self) -> anyhow::Result<Option<Received>> {
-        let start = self.input.len();
-        self.input.resize(start + READ_BYTES, 0);
-        let read = self.stream.read(self.input.get_mut(start..).unwrap_or_default());
-        let count = match &read {
-            Ok(count) => *count,
-            Err(_) => 0,
-        };
-        self.input.truncate(start + count);
-        self.bytes.1 += count as u64;
-        match read {
+    /// Reads once, by way of `scratch`; `None`: nothing was there.
+    pub(super) fn receive(
+        &mut self,
+        Scratch(scratch): &mut Scratch,
+    ) -> anyhow::Result<Option<Received>> {
+        let count = match self.stream.read(scratch) {
             Ok(0) => bail!("the server closed a connection"),
-            Ok(READ_BYTES) => Ok(Some(Received::Full)),
-            Ok(_) => Ok(Some(Received::All)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error).context("reading from the server"),
-        }
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error).context("reading from the server"),
+        };
+        self.bytes.1 += count as u64;
+        self.input.extend_from_slice(scratch.get(..count).unwrap_or_default());
+        Ok(Some(if count == scratch.len() { Received::Full } else { Received::All }))
     }
 
     pub(super) fn next_event(&mut self) -> anyhow::Result<Option<Event>> {

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use protocol::Oid;
 
-use super::connection::Connection;
+use super::connection::{Connection, Scratch};
 use super::role::{FIRST_READ, Role};
 use super::{Engine, PATIENCE};
 use crate::data;
@@ -35,14 +35,14 @@ pub(crate) fn fill(
 const CHECKED: u64 = 100;
 
 /// One connection that waits for each answer.
-struct Filler(Connection);
+struct Filler(Connection, Scratch);
 
 impl Filler {
     fn open(protocol: &str, address: &str) -> anyhow::Result<Self> {
         let connection = Connection::open(protocol, address)?;
         connection.stream.set_nonblocking(false)?;
         connection.stream.set_read_timeout(Some(PATIENCE))?;
-        let mut filler = Self(connection);
+        let mut filler = Self(connection, Scratch::default());
         while !filler.0.wire.is_open() {
             filler.event()?;
         }
@@ -89,7 +89,7 @@ impl Filler {
             }
             // A message that was handled may have left something to say.
             self.0.send()?;
-            if self.0.receive()?.is_none() {
+            if self.0.receive(&mut self.1)?.is_none() {
                 bail!("nothing was answered for {PATIENCE:?}");
             }
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use rustix::event::epoll;
 
-use super::connection::{Connection, Received, Times};
+use super::connection::{Connection, Received, Scratch, Times};
 use super::count::Counts;
 use super::role::Role;
 use crate::wire::Event;
@@ -17,6 +17,7 @@ pub(super) struct Shared {
     pub(super) epoll: rustix::fd::OwnedFd,
     pub(super) protocol: String,
     pub(super) published: Published,
+    pub(super) scratch: Scratch,
 }
 
 /// A connection and its role.
@@ -99,7 +100,7 @@ impl Slot {
         counts: &mut Counts,
         shared: &mut Shared,
     ) -> anyhow::Result<()> {
-        while let Some(received) = self.connection.receive()? {
+        while let Some(received) = self.connection.receive(&mut shared.scratch)? {
             while let Some(event) = self.connection.next_event()? {
                 self.event(event, counts, shared)?;
             }
