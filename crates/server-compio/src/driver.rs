@@ -1,12 +1,15 @@
 //! How the threads talk to the kernel.
 
 use std::io;
+use std::pin::pin;
 use std::sync::mpsc;
+use std::task::Context;
 use std::thread;
+use std::time::Duration;
 
 use compio::driver::op::OpCodeFlag;
 use compio::driver::{DriverType, ProactorBuilder};
-use compio::runtime::RuntimeBuilder;
+use compio::runtime::{Runtime, RuntimeBuilder};
 use tracing::warn;
 
 /// The best that this kernel allows, found out by trying.
@@ -54,11 +57,36 @@ where
         };
         started.send(result).expect("it is waited for");
         if let Some(runtime) = runtime {
-            runtime.block_on(work());
+            block_on(&runtime, work());
         }
     };
     thread::Builder::new().name(name.to_owned()).spawn(run)?;
     start.recv().map_err(io::Error::other)?
+}
+
+/// What `Runtime::block_on` does, but for one thing: a thread that runs out of work hands over what
+/// its tasks want and gives way once before it waits. What that lets others do is mostly to send
+/// the next requests, and one wait then finds many of them.
+fn block_on(runtime: &Runtime, work: impl Future<Output = ()>) {
+    runtime.enter(|| {
+        let waker = runtime.waker();
+        let mut context = Context::from_waker(&waker);
+        let mut work = pin!(work);
+        loop {
+            if work.as_mut().poll(&mut context).is_ready() {
+                runtime.run();
+                return;
+            }
+            let has_more = runtime.run();
+            let was_woken = runtime.flush();
+            if has_more || was_woken {
+                runtime.poll_with(Some(Duration::ZERO));
+            } else {
+                thread::yield_now();
+                runtime.poll();
+            }
+        }
+    });
 }
 
 /// A task waits at most once to be woken by another thread. Where more tasks wait than this, that
