@@ -60,7 +60,8 @@ pub struct Options {
     #[arg(long, value_name = "WHAT", default_value = "oid", help_heading = "Commits")]
     pub commit_locks: Locks,
 
-    /// What a commit waits for: stable storage, or nothing (a power cut can then lose it)
+    /// What a commit waits for: stable storage, with one sync for all commits that wait at the
+    /// same time (commit) or one for each (each), or nothing (none: a power cut can then lose it)
     #[arg(long, value_name = "WHEN", default_value = "commit", help_heading = "Commits")]
     pub sync: When,
 
@@ -141,6 +142,8 @@ pub enum Locks {
 pub enum When {
     /// A commit is on stable storage before it is answered.
     Commit,
+    /// Likewise, and shares its sync with no other.
+    Each,
     /// The operating system writes when it likes.
     None,
 }
@@ -151,6 +154,7 @@ impl Options {
         storage::Options {
             sync: match self.sync {
                 When::Commit => Sync::Commit,
+                When::Each => Sync::Each,
                 When::None => Sync::None,
             },
             commit_locks: match self.commit_locks {

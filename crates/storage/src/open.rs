@@ -92,8 +92,10 @@ pub struct Options {
 /// What a finish waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sync {
-    /// Its transaction is on stable storage.
+    /// Its transaction is on stable storage; all that wait at the same time share a sync.
     Commit,
+    /// The same, with a sync for each transaction: for the experiment that compares the two.
+    Each,
     /// Its transaction was given to the operating system: a power cut can lose it.
     None,
 }

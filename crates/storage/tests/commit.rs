@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{Conflict, Failure, Oid, Tid, TransactionFault};
-use storage::{Completion, LockState, Meta, Options, Storage, Ticket, Transaction, Vote, Which};
+use storage::{
+    Completion, LockState, Meta, Options, Storage, Sync, Ticket, Transaction, Vote, Which,
+};
 use testkit::{Call, Change, Fault, Inbox, SimDisk};
 
 use support::small;
@@ -310,4 +312,34 @@ fn an_abort_gives_back_what_is_promised_later() {
     disk.set_capacity_bytes(Some(disk.used_bytes()));
     assert!(disk.used_bytes() < 20_000_000);
     inbox.finish(&mut *next).unwrap();
+}
+
+/// Those that wait while another one is synced share a sync, or have one each.
+#[test]
+fn a_sync_is_for_all_that_wait_or_for_each() {
+    for (sync, syncs) in [(Sync::Commit, 2), (Sync::Each, 4)] {
+        let disk = SimDisk::new();
+        let storage = support::open(&disk, Options { sync, ..small() }).unwrap();
+        let inbox = Inbox::new();
+        let mut voted: Vec<_> = (1..=4).map(|n| creates(&*storage, Oid(n), 10)).collect();
+        for transaction in &mut voted {
+            assert_eq!(inbox.vote(&mut **transaction), Ok(Vote::Promised));
+        }
+        let before = disk.op_count();
+        let held = disk.hold(Call::Sync);
+        let mut tickets = Vec::new();
+        for transaction in &mut voted {
+            let reply = inbox.reply_to();
+            tickets.push(reply.ticket);
+            transaction.finish(reply).unwrap();
+            held.wait_for(1);
+        }
+        drop(held);
+        for ticket in tickets {
+            let Completion::Finished(Ok(_)) = inbox.answer(ticket) else { panic!("it finishes") };
+        }
+        let ops = disk.ops().split_off(before);
+        let count = ops.iter().filter(|op| matches!(op.change, Change::Sync { .. })).count();
+        assert_eq!(count, syncs, "{sync:?}");
+    }
 }

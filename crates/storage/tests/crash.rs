@@ -21,14 +21,16 @@ use verdict::{Promise, judge};
 
 #[test]
 fn a_power_cut_at_any_moment_loses_nothing_that_was_answered() {
-    let script = workload(small());
-    let set_aside = cut_everywhere(&script, Promise::Answered, number("CRASH_IMAGES", 2));
-    assert!(set_aside > 0, "no image had a torn end");
+    for sync in [Sync::Commit, Sync::Each] {
+        let script = workload(Options { sync, ..small() });
+        let set_aside = cut_everywhere(&script, Promise::Answered, number("CRASH_IMAGES", 2));
+        assert!(set_aside > 0, "no image had a torn end with {sync:?}");
+    }
 }
 
 #[test]
 fn a_kill_at_any_moment_loses_nothing_that_was_answered() {
-    for sync in [Sync::Commit, Sync::None] {
+    for sync in [Sync::Commit, Sync::Each, Sync::None] {
         let script = workload(Options { sync, ..small() });
         for ops in 0..=script.disk.op_count() {
             let image = script.disk.killed(ops);
@@ -96,8 +98,9 @@ fn cut_everywhere(script: &Script, promise: Promise, images: u64) -> usize {
             match judge(script, &image, ops, promise, seed) {
                 Ok(bytes) => set_aside += bytes,
                 Err(what) => panic!(
-                    "after {ops} changes ({:?}), seed {seed}: {what}\n{:#?}",
+                    "after {ops} changes ({:?}), {:?}, seed {seed}: {what}\n{:#?}",
                     script.disk.ops().get(ops.saturating_sub(1)),
+                    script.options,
                     script.disk.power_cut(ops, seed).contents().keys(),
                 ),
             }

@@ -15,7 +15,7 @@ mod world;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use storage::{CommitLocks, Options};
+use storage::{CommitLocks, Options, Sync};
 
 use action::{Action, Home, action};
 use world::World;
@@ -29,17 +29,23 @@ proptest! {
 
     #[test]
     fn file_storage_does_what_the_model_does(actions in vec(action(), 1..120)) {
-        run(Home::File, CommitLocks::Oid, &actions);
+        run(Home::File, Options::default(), &actions);
     }
 
     #[test]
     fn memory_storage_does_what_the_model_does(actions in vec(action(), 1..120)) {
-        run(Home::Memory, CommitLocks::Oid, &actions);
+        run(Home::Memory, Options::default(), &actions);
     }
 
     #[test]
     fn one_lock_for_all_changes_no_outcome(actions in vec(action(), 1..120)) {
-        run(Home::Memory, CommitLocks::Global, &actions);
+        let commit_locks = CommitLocks::Global;
+        run(Home::Memory, Options { commit_locks, ..Options::default() }, &actions);
+    }
+
+    #[test]
+    fn a_sync_for_each_changes_no_outcome(actions in vec(action(), 1..120)) {
+        run(Home::File, Options { sync: Sync::Each, ..Options::default() }, &actions);
     }
 }
 
@@ -48,15 +54,14 @@ fn cases(default: u32) -> u32 {
     std::env::var("PROPTEST_CASES").map_or(default, |cases| cases.parse().unwrap())
 }
 
-fn run(home: Home, commit_locks: CommitLocks, actions: &[Action]) {
+fn run(home: Home, options: Options, actions: &[Action]) {
     // Small, so that segments roll and transactions spill.
     let options = Options {
-        commit_locks,
         invalidation_queue_size: 5,
         segment_bytes: 4096,
         spill_bytes: 300,
         reader_threads: 1,
-        ..Options::default()
+        ..options
     };
     let mut world = World::new(home, options);
     for action in actions {

@@ -231,7 +231,9 @@ fn everyone_is_told_everything_in_order() {
     run(file(), options, true);
     run(file(), options, false);
     run(file(), Options { commit_locks: CommitLocks::Global, ..options }, true);
-    run(file(), Options { sync: storage::Sync::None, ..options }, true);
+    for sync in [storage::Sync::Each, storage::Sync::None] {
+        run(file(), Options { sync, ..options }, true);
+    }
 }
 
 /// The end tid that a late load carries may be overtaken, but never the other way round.

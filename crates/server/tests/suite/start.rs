@@ -58,7 +58,7 @@ fn a_wrong_command_line_is_one_line() {
         (&["--listen=http://h:1"], "scheme"),
         (&["--storage=1=postgres://h"], "not offered in this version"),
         (&["--storage=nothing"], "NAME=URL"),
-        (&["--sync=sometimes"], "[possible values: commit, none]"),
+        (&["--sync=sometimes"], "[possible values: commit, each, none]"),
         (&["--threads=0"], "'--threads <N>'"),
         (&["--invalidation-queue-size=1000001"], "is not in 0..=1000000"),
         (&["--invalidation-queue-size=18446744073709551615"], "number too large"),

@@ -1,5 +1,6 @@
-//! Second phase: one thread takes all transactions that wait to finish, gives them their tids,
-//! appends them with one write and one sync, and publishes them.
+//! Second phase: one thread takes all transactions that wait to finish (or one, with
+//! [`Sync::Each`]), gives them their tids, appends them with one write and one sync, and publishes
+//! them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -13,6 +14,7 @@ use crate::core::Core;
 use crate::index::{Place, Revision};
 use crate::log::{AppendError, LogTransaction, Record};
 use crate::mailbox::{Completion, ReplyTo};
+use crate::open::Sync;
 use crate::sync::{Condvar, Mutex};
 
 /// A voted transaction that a client wants finished.
@@ -81,12 +83,14 @@ impl CommitQueue {
         !state.finishes.is_empty()
     }
 
-    /// What is queued, oldest first.
-    fn take_batch(&self) -> Vec<Finish> {
+    /// As many as a sync is for, oldest first.
+    fn take_batch(&self, sync: Sync) -> Vec<Finish> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let finishes_max = if sync == Sync::Each { 1 } else { state.finishes.len() };
         let mut bytes = 0;
-        let mut batch = Vec::with_capacity(state.finishes.len());
+        let mut batch = Vec::with_capacity(finishes_max);
         while bytes < BATCH_BYTES
+            && batch.len() < finishes_max
             && let Some(finish) = state.finishes.pop_front()
         {
             bytes += finish.promised_bytes;
@@ -113,7 +117,7 @@ pub(crate) fn run(core: &Arc<Core>) {
             // and above all fewer writes to all the clients that hear of it.
             thread::yield_now();
         }
-        let batch = core.queue.take_batch();
+        let batch = core.queue.take_batch(core.options.sync);
         came_together = batch.len() > 1;
         let batch = with_tids(core, batch);
         commit(core, batch, &mut places);

@@ -70,7 +70,7 @@ impl Script {
         }
     }
 
-    /// Some transactions at once; all but the first one finish in one batch.
+    /// Some transactions at once; all but the first one finish in one batch, if the options allow it.
     pub(crate) fn round(&mut self) {
         let first = self.told.len();
         self.rough_round(|_| ());
@@ -109,7 +109,7 @@ impl Script {
             tickets.push((*index, reply.ticket));
             self.told[*index].asked = Some(self.disk.op_count());
             transaction.finish(reply).unwrap();
-            if tickets.len() == 1 && self.options.sync == storage::Sync::Commit {
+            if tickets.len() == 1 && self.options.sync != storage::Sync::None {
                 held.wait_for(1);
             }
         }

@@ -52,7 +52,7 @@ impl SegmentLog {
         self.space.written(batch.iter().map(|transaction| transaction.promised_bytes).sum(), tail);
         self.bytes.fetch_add(tail - writer.tail, Ordering::Relaxed);
         writer.tail = tail;
-        if self.sync == Sync::Commit {
+        if self.sync != Sync::None {
             writer.durable = tail;
         }
         let mut new_places = places.iter().skip(first_place);
@@ -95,7 +95,7 @@ impl SegmentLog {
             self.put(transaction, segment.number, durable, &mut out, places, unreadable)?;
         }
         out.flush()?;
-        if self.sync == Sync::Commit {
+        if self.sync != Sync::None {
             segment.file.sync().map_err(Trouble::Sync)?;
         }
         Ok(out.offset)
