@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum, value_parser};
 use codecs::Endpoint;
-use storage::{CommitLocks, Sync};
+use storage::{CommitLocks, Reads, Sync};
 use tracing::level_filters::LevelFilter;
 
 use crate::storages::Named;
@@ -64,6 +64,13 @@ pub struct Options {
     /// same time (commit) or one for each (each), or nothing (none: a power cut can then lose it)
     #[arg(long, value_name = "WHEN", default_value = "commit", help_heading = "Commits")]
     pub sync: When,
+
+    /// How segment files are read: by pread, which never makes other clients wait for a device, or
+    /// through mappings (mapped), which need no system call. With mappings, a record that is not in
+    /// the page cache stops all clients of its thread until the device answers, and the server ends
+    /// (SIGBUS) if somebody cuts a segment file under it or the device cannot read
+    #[arg(long, value_name = "HOW", default_value = "pread", help_heading = "Limits")]
+    pub reads: How,
 
     /// Worker threads; as many as there are CPUs unless given. Without effect on a server that
     /// has its own threads for each connection
@@ -148,6 +155,15 @@ pub enum When {
     None,
 }
 
+/// Values of `--reads`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum How {
+    /// By a system call.
+    Pread,
+    /// Through mappings.
+    Mapped,
+}
+
 impl Options {
     /// The part that storages need.
     pub(crate) fn storage_options(&self) -> storage::Options {
@@ -162,6 +178,10 @@ impl Options {
                 Locks::Global => CommitLocks::Global,
             },
             invalidation_queue_size: self.invalidation_queue_size as usize,
+            reads: match self.reads {
+                How::Pread => Reads::Pread,
+                How::Mapped => Reads::Mapped,
+            },
             cache_bytes: self.cache,
             ..storage::Options::default()
         }
@@ -268,6 +288,7 @@ mod tests {
             "--storage=b=file:x",
             "--sync=none",
             "--commit-locks=global",
+            "--reads=mapped",
             "--max-message=1k",
             "--log=debug",
         ])
@@ -276,6 +297,7 @@ mod tests {
         assert_eq!(options.storage.len(), 2);
         assert_eq!(options.storage_options().sync, Sync::None);
         assert_eq!(options.storage_options().commit_locks, CommitLocks::Global);
+        assert_eq!(options.storage_options().reads, Reads::Mapped);
         assert_eq!(options.limits().message_bytes, 1024);
         assert_eq!(options.log, LevelFilter::DEBUG);
     }

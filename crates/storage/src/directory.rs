@@ -115,8 +115,7 @@ impl Content {
         options: &Options,
     ) -> Result<Self, OpenError> {
         let index = Index::default();
-        let remember = options.invalidation_queue_size;
-        let (log, found) = Survey::read(disk, dir, identity, &index, remember)?;
+        let (log, found) = Survey::read(disk, dir, identity, &index, options)?;
         let bound = BoundFile { disk: Arc::clone(disk), dir: dir.to_owned() };
         let oids = Oids::open(found.max_oid, bound)?;
         Ok(Self { log, index, found, oids })

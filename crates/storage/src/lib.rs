@@ -29,6 +29,6 @@ pub use mailbox::{
     Completion, Event, Invalidation, Mailbox, Overflowed, ReplyTo, Ticket, Vote, Wake,
 };
 pub use open::{
-    Clock, CommitLocks, Kind, Location, LocationError, OpenError, Options, Prepared, Sync,
+    Clock, CommitLocks, Kind, Location, LocationError, OpenError, Options, Prepared, Reads, Sync,
     SystemClock, open, prepare,
 };

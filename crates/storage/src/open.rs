@@ -83,6 +83,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// A transaction keeps this many bytes in memory, and further data in a temporary file.
     pub spill_bytes: usize,
+    /// How records are read from segment files.
+    pub reads: Reads,
     /// Memory for records that were read lately; 0 for none.
     pub cache_bytes: usize,
     /// Threads that read what is not in memory.
@@ -109,6 +111,17 @@ pub enum CommitLocks {
     Global,
 }
 
+/// How records are read from segment files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// By a system call that waits for no device, or else on another thread.
+    Pread,
+    /// Through mappings: without a system call, but a thread that misses the page cache stops
+    /// until the device answers, and a segment that is cut from outside, or cannot be read, ends
+    /// the process by SIGBUS. For the experiment that compares the two.
+    Mapped,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -117,6 +130,7 @@ impl Default for Options {
             invalidation_queue_size: 100,
             segment_bytes: 256 << 20,
             spill_bytes: 16 << 20,
+            reads: Reads::Pread,
             cache_bytes: 64 << 20,
             reader_threads: 4,
         }

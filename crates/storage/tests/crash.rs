@@ -16,26 +16,27 @@ use storage::{Kind, Location, Options, Sync};
 use testkit::{Clock, Inbox, SimDisk};
 
 use script::Script;
-use support::{number, small};
+use support::{mapped, number, small};
 use verdict::{Promise, judge};
 
 #[test]
 fn a_power_cut_at_any_moment_loses_nothing_that_was_answered() {
-    for sync in [Sync::Commit, Sync::Each] {
-        let script = workload(Options { sync, ..small() });
+    for options in [small(), Options { sync: Sync::Each, ..small() }, mapped()] {
+        let script = workload(options);
         let set_aside = cut_everywhere(&script, Promise::Answered, number("CRASH_IMAGES", 2));
-        assert!(set_aside > 0, "no image had a torn end with {sync:?}");
+        assert!(set_aside > 0, "no image had a torn end with {options:?}");
     }
 }
 
 #[test]
 fn a_kill_at_any_moment_loses_nothing_that_was_answered() {
-    for sync in [Sync::Commit, Sync::Each, Sync::None] {
-        let script = workload(Options { sync, ..small() });
+    let synced = |sync| Options { sync, ..small() };
+    for options in [small(), synced(Sync::Each), synced(Sync::None), mapped()] {
+        let script = workload(options);
         for ops in 0..=script.disk.op_count() {
             let image = script.disk.killed(ops);
             if let Err(what) = judge(&script, &image, ops, Promise::Answered, ops as u64) {
-                panic!("killed after {ops} changes with {sync:?}: {what}");
+                panic!("killed after {ops} changes with {options:?}: {what}");
             }
         }
     }

@@ -11,14 +11,22 @@ use std::path::Path;
 
 use protocol::{Failure, Oid, Tid};
 use storage::disk::{Disk, Open};
-use storage::{OpenError, Options, Sync, Which};
+use storage::{OpenError, Options, Storage, Sync, Which};
 use testkit::{Change, Draft, Inbox, Model, SimDisk, Write, compare};
 
-use support::{copy, open, remove_indexes, resize, segments, small, written};
+use support::{copy, mapped, open, remove_indexes, resize, segments, small, written};
 
-fn holds(disk: &SimDisk, model: &Model) -> Result<(), String> {
-    let storage = open(disk, small()).map_err(|error| error.to_string())?;
+fn holds_read_so(disk: &SimDisk, options: Options, model: &Model) -> Result<(), String> {
+    let storage = open(disk, options).map_err(|error| error.to_string())?;
     compare::same_content(&*storage, &Inbox::new(), model, &[])
+}
+
+/// However it is read.
+fn holds(disk: &SimDisk, model: &Model) -> Result<(), String> {
+    let through_mappings = holds_read_so(&copy(disk), mapped(), model);
+    let found = holds_read_so(disk, small(), model);
+    assert_eq!(through_mappings, found);
+    found
 }
 
 /// Where the last batch starts.
@@ -75,24 +83,30 @@ fn damage_below_an_index_is_noticed_at_the_latest_when_it_is_read() {
     open(&disk, small()).unwrap().close();
     for path in segments(&disk) {
         for offset in (0..disk.read(&path).unwrap().len()).step_by(19) {
-            let damaged = copy(&disk);
-            damaged.corrupt(&path, offset);
-            let before = damaged.contents();
-            let Ok(storage) = open(&damaged, small()) else {
-                assert_eq!(damaged.contents(), before);
-                continue;
-            };
-            let inbox = Inbox::new();
-            for oid in model.oids() {
-                for tid in model.revisions(oid) {
-                    let which = Which::Serial(tid);
-                    match inbox.load(&*storage, oid, which) {
-                        Err(Failure::Storage(text)) => {
-                            assert!(text.contains(path.to_str().unwrap()), "{text}");
-                        }
-                        found => assert_eq!(found, model.load(oid, which), "byte {offset}"),
-                    }
+            for options in [small(), mapped()] {
+                let damaged = copy(&disk);
+                damaged.corrupt(&path, offset);
+                let before = damaged.contents();
+                match open(&damaged, options) {
+                    Ok(storage) => right_or_told(&*storage, &model, &path),
+                    Err(_) => assert_eq!(damaged.contents(), before),
                 }
+            }
+        }
+    }
+}
+
+/// Every revision is what the model has, or an error that names the file.
+fn right_or_told(storage: &dyn Storage, model: &Model, path: &Path) {
+    let inbox = Inbox::new();
+    for oid in model.oids() {
+        for tid in model.revisions(oid) {
+            let which = Which::Serial(tid);
+            match inbox.load(storage, oid, which) {
+                Err(Failure::Storage(text)) => {
+                    assert!(text.contains(path.to_str().unwrap()), "{text}");
+                }
+                found => assert_eq!(found, model.load(oid, which)),
             }
         }
     }
@@ -156,7 +170,7 @@ fn a_torn_end_is_cut_kept_and_reported() {
     for len in (start + 1..whole.len()).step_by(3) {
         let torn = copy(&disk);
         resize(&torn, &path, len);
-        let lines = report::reports(|| holds(&torn, &shorter).unwrap());
+        let lines = report::reports(|| holds_read_so(&torn, mapped(), &shorter).unwrap());
         assert_eq!(torn.read(&path).unwrap(), whole[..start]);
         let [kept] = &torn.files("/data/torn", "")[..] else { panic!("one file is kept") };
         assert_eq!(torn.read(kept).unwrap(), whole[start..len]);

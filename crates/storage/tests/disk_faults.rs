@@ -14,7 +14,7 @@ use storage::{Options, Transaction, Vote, Which};
 use testkit::{Call, Change, Fault, Inbox, Op, SimDisk, compare};
 
 use script::Script;
-use support::small;
+use support::{mapped, small};
 use verdict::{Promise, judge};
 
 /// A workload under way.
@@ -228,8 +228,9 @@ fn what_cannot_be_taken_back_stops_writes() {
 
 #[test]
 fn a_failed_write_fails_what_it_would_have_written() {
-    for fault in [Fault::io(Call::Write), Fault::io(Call::Write).torn()] {
-        let mut script = begun(small());
+    let faults = [Fault::io(Call::Write), Fault::io(Call::Write).torn()];
+    for (fault, options) in faults.into_iter().flat_map(|f| [(f.clone(), small()), (f, mapped())]) {
+        let mut script = begun(options);
         let from = script.disk.op_count();
         let failures = script.rough_round(|disk| disk.inject(fault.on(".log")));
         storage_says(&failures, IO_ERROR);

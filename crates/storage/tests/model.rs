@@ -15,7 +15,7 @@ mod world;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use storage::{CommitLocks, Options, Sync};
+use storage::{CommitLocks, Options, Reads, Sync};
 
 use action::{Action, Home, action};
 use world::World;
@@ -41,6 +41,12 @@ proptest! {
     fn one_lock_for_all_changes_no_outcome(actions in vec(action(), 1..120)) {
         let commit_locks = CommitLocks::Global;
         run(Home::Memory, Options { commit_locks, ..Options::default() }, &actions);
+    }
+
+    #[test]
+    fn mappings_change_no_outcome(actions in vec(action(), 1..120)) {
+        let options = Options { reads: Reads::Mapped, cache_bytes: 0, ..Options::default() };
+        run(Home::File, options, &actions);
     }
 
     #[test]

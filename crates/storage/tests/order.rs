@@ -14,7 +14,7 @@ use std::thread;
 
 use protocol::{Oid, Tid};
 use storage::{
-    CommitLocks, Completion, Event, Kind, Location, Options, Storage, Ticket, Vote, Which,
+    CommitLocks, Completion, Event, Kind, Location, Options, Reads, Storage, Ticket, Vote, Which,
 };
 use testkit::{Clock, Inbox, SimDisk};
 
@@ -234,6 +234,7 @@ fn everyone_is_told_everything_in_order() {
     for sync in [storage::Sync::Each, storage::Sync::None] {
         run(file(), Options { sync, ..options }, true);
     }
+    run(file(), Options { reads: Reads::Mapped, ..options }, true);
 }
 
 /// The end tid that a late load carries may be overtaken, but never the other way round.

@@ -1,6 +1,7 @@
 //! The file-system calls that the log makes, behind a trait: the real ones, and in tests a disk
 //! that fails and one that forgets what was not synced.
 
+mod mapped;
 mod real;
 
 use std::fmt::Debug;
@@ -8,6 +9,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use mapped::MappedFile;
+
+pub use mapped::Map;
 pub use real::RealDisk;
 
 /// A file system.
@@ -68,6 +72,9 @@ pub trait File: Debug + Send + Sync {
     /// Same for several buffers, but only if that waits for no device: `false` if it would, or
     /// if the system cannot tell; the buffers' content is then unspecified.
     fn read_cached_at(&self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<bool>;
+
+    /// Maps the first `bytes`, among them those that the file has not yet.
+    fn map(&self, bytes: u64) -> io::Result<Box<dyn Map>>;
 
     /// Writes all of `bufs` at `offset`. After an error any part of it may have been written.
     fn write_all_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()>;

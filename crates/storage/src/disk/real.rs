@@ -9,7 +9,8 @@ use std::sync::Arc;
 use rustix::fs::{Access, FallocateFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::{Disk, File, Lock, Open};
+use super::mapped::RealMap;
+use super::{Disk, File, Lock, Map, Open};
 
 /// The operating system's file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,6 +101,10 @@ impl File for RealFile {
             Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn map(&self, bytes: u64) -> io::Result<Box<dyn Map>> {
+        Ok(Box::new(RealMap::new(&self.0, bytes)?))
     }
 
     fn write_all_at(&self, bufs: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use protocol::Oid;
 use storage::disk::{Disk, Open};
-use storage::{Kind, Location, Meta, OpenError, Options, Storage};
+use storage::{Kind, Location, Meta, OpenError, Options, Reads, Storage};
 use testkit::{Clock, Draft, Inbox, Model, SimDisk, Write};
 
 pub(crate) const DIR: &str = "/data";
@@ -21,6 +21,11 @@ pub(crate) fn small() -> Options {
         reader_threads: 1,
         ..Options::default()
     }
+}
+
+/// Same, with segments that are read through mappings.
+pub(crate) fn mapped() -> Options {
+    Options { reads: Reads::Mapped, ..small() }
 }
 
 pub(crate) fn location() -> Location {

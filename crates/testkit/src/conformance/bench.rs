@@ -88,10 +88,15 @@ impl Bench {
     fn launch(&mut self, more: &[&str]) {
         let mut arguments: Vec<String> =
             Dialect::ALL.iter().map(|dialect| self.listener(*dialect)).collect();
-        arguments.push(match self.setup.storage {
-            StorageKind::File => format!("--storage=1=file:{}", self.data().display()),
-            StorageKind::Memory => "--storage=1=memory:".to_owned(),
-        });
+        let file = || format!("--storage=1=file:{}", self.data().display());
+        match self.setup.storage {
+            StorageKind::File => arguments.push(file()),
+            // Without a cache, so that all is read there.
+            StorageKind::Mapped => {
+                arguments.extend([file(), "--reads=mapped".to_owned(), "--cache=0".to_owned()]);
+            }
+            StorageKind::Memory => arguments.push("--storage=1=memory:".to_owned()),
+        }
         arguments.extend(more.iter().map(ToString::to_string));
         let server = ServerProcess::start(self.setup.program, &arguments, self.directory.path());
         let parsed = |url: &String| url.parse().expect("the server prints URLs");

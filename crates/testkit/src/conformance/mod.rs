@@ -40,6 +40,8 @@ pub struct Setup {
 pub enum StorageKind {
     /// `file:DIR`.
     File,
+    /// The same, read through mappings.
+    Mapped,
     /// `memory:`.
     Memory,
 }
@@ -57,25 +59,26 @@ pub enum SocketKind {
 #[macro_export]
 macro_rules! conformance {
     ($program:expr) => {
-        $crate::conformance! { @all pickle_file: $program, Pickle, Tcp }
-        $crate::conformance! { @all msgpack_file: $program, MsgPack, Tcp }
-        $crate::conformance! { @all proto_file: $program, Proto, Tcp }
+        $crate::conformance! { @durable pickle_file: $program, Pickle, File, Tcp }
+        $crate::conformance! { @durable msgpack_file: $program, MsgPack, File, Tcp }
+        $crate::conformance! { @durable proto_file: $program, Proto, File, Tcp }
+        $crate::conformance! { @durable msgpack_mapped: $program, MsgPack, Mapped, Tcp }
         $crate::conformance! { @memory pickle_memory: $program, Pickle, Tcp }
         $crate::conformance! { @memory msgpack_memory: $program, MsgPack, Tcp }
         $crate::conformance! { @memory proto_memory: $program, Proto, Tcp }
-        $crate::conformance! { @all msgpack_file_unix: $program, MsgPack, Unix }
+        $crate::conformance! { @durable msgpack_file_unix: $program, MsgPack, File, Unix }
     };
-    (@all $name:ident: $program:expr, $dialect:ident, $socket:ident) => {
+    (@durable $name:ident: $program:expr, $dialect:ident, $storage:ident, $socket:ident) => {
         mod $name {
-            $crate::conformance! { @setup $program, $dialect, File, $socket }
-            $crate::conformance! { @volatile }
-            $crate::conformance! { @durable }
+            $crate::conformance! { @setup $program, $dialect, $storage, $socket }
+            $crate::conformance! { @all_kinds }
+            $crate::conformance! { @files }
         }
     };
     (@memory $name:ident: $program:expr, $dialect:ident, $socket:ident) => {
         mod $name {
             $crate::conformance! { @setup $program, $dialect, Memory, $socket }
-            $crate::conformance! { @volatile }
+            $crate::conformance! { @all_kinds }
         }
     };
     (@setup $program:expr, $dialect:ident, $storage:ident, $socket:ident) => {
@@ -86,7 +89,7 @@ macro_rules! conformance {
             socket: $crate::conformance::SocketKind::$socket,
         };
     };
-    (@volatile) => {
+    (@all_kinds) => {
         $crate::conformance! { @tests
             commits::a_commit_is_read_by_another_connection,
             commits::a_vote_is_answered_with_all_conflicts,
@@ -135,7 +138,7 @@ macro_rules! conformance {
             hammer::a_history_of_concurrent_transactions_is_consistent,
         }
     };
-    (@durable) => {
+    (@files) => {
         $crate::conformance! { @tests
             durability::what_was_answered_survives_a_kill,
             durability::a_restart_keeps_everything,

@@ -27,6 +27,7 @@ pub enum Call {
     Sync,
     SetLen,
     Reserve,
+    Map,
 }
 
 /// A failure to come: by default of the next call, once, without any effect of the call.

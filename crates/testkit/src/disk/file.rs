@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use storage::disk::File;
+use storage::disk::{File, Map};
 
 use super::Shared;
 use super::fault::{Call, NO_SPACE};
@@ -55,6 +55,12 @@ impl File for SimFile {
         }
         state.count_read(&self.path, wanted);
         Ok(true)
+    }
+
+    fn map(&self, bytes: u64) -> io::Result<Box<dyn Map>> {
+        drop(self.shared.enter(Call::Map, &self.path)?);
+        let file = Self { shared: Arc::clone(&self.shared), path: self.path.clone(), ..*self };
+        Ok(Box::new(SimMap { file, bytes }))
     }
 
     fn write_all_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
@@ -108,6 +114,33 @@ impl File for SimFile {
         match limit {
             None => Ok(()),
             Some(_) => Err(io::Error::from_raw_os_error(NO_SPACE)),
+        }
+    }
+}
+
+/// A mapping. Who touches what the file has not is told by a panic.
+#[derive(Debug)]
+struct SimMap {
+    file: SimFile,
+    bytes: u64,
+}
+
+impl Map for SimMap {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    #[expect(unsafe_code, reason = "the trait says so; here it is checked")]
+    unsafe fn read_at(&self, bufs: &mut [IoSliceMut<'_>], offset: u64) {
+        let mut state = self.file.shared.lock();
+        let mut from = offset;
+        for buf in bufs {
+            let end = from + buf.len() as u64;
+            let stored = state.tree.bytes(self.file.file).get(from as usize..end as usize);
+            let stored = stored.filter(|_| end <= self.bytes);
+            buf.copy_from_slice(stored.expect("SIGBUS: the file or the mapping ends before"));
+            state.count_read(&self.file.path, buf.len());
+            from = end;
         }
     }
 }

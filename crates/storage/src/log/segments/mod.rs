@@ -30,9 +30,9 @@ pub(crate) use settle::Survey;
 
 use super::{AppendError, LogTransaction, Record, RecordLog, record_crc};
 use crate::api::Meta;
-use crate::disk::{Disk, File, Open};
+use crate::disk::{Disk, File, MappedFile, Open};
 use crate::index::Place;
-use crate::open::Sync;
+use crate::open::{Reads, Sync};
 use cache::RecordCache;
 use format::{RECORD_HEADER_BYTES, RecordHeader};
 use sidecar::Block;
@@ -70,6 +70,7 @@ struct Files {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     identity: Identity,
+    reads: Reads,
 }
 
 /// A segment file.
@@ -97,6 +98,14 @@ impl Files {
 
     fn segment_path(&self, number: u32) -> PathBuf {
         self.segments_dir().join(log_name(number))
+    }
+
+    fn open_segment(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        let file = self.disk.open(path, how)?;
+        match self.reads {
+            Reads::Pread => Ok(file),
+            Reads::Mapped => Ok(Arc::new(MappedFile::new(file)?)),
+        }
     }
 
     fn sidecar_path(&self, number: u32) -> PathBuf {

@@ -16,7 +16,7 @@ use super::sidecar::{Block, Entry, Sidecar};
 use super::{Files, Segment};
 use crate::disk::{Disk, File, Open};
 use crate::index::{Index, Revision};
-use crate::open::OpenError;
+use crate::open::{OpenError, Options};
 
 /// What a start learns from the log, besides the index.
 #[derive(Debug, Default)]
@@ -41,21 +41,22 @@ struct Recovery<'a> {
 }
 
 impl Survey {
-    /// Reads the log in `dir`, publishes what is in it to `index`, and remembers the last
-    /// `remember` transactions.
+    /// Reads the log in `dir`, publishes what is in it to `index`, and remembers as many of the last
+    /// transactions as `options` want.
     pub(crate) fn read(
         disk: &Arc<dyn Disk>,
         dir: &Path,
         identity: Identity,
         index: &Index,
-        remember: usize,
+        options: &Options,
     ) -> Result<(Self, Recovered), OpenError> {
-        let files = Files { disk: Arc::clone(disk), dir: dir.to_owned(), identity };
+        let reads = options.reads;
+        let files = Files { disk: Arc::clone(disk), dir: dir.to_owned(), identity, reads };
         let mut numbers = segment_numbers(&files)?;
         let mut recovery = Recovery {
             files: &files,
             index,
-            remember,
+            remember: options.invalidation_queue_size,
             found: Recovered::default(),
             due: Vec::new(),
             bytes: 0,
@@ -92,7 +93,7 @@ impl Recovery<'_> {
     /// Learns what is in a segment; `last`: it may be torn.
     fn segment(&mut self, number: u32, last: bool) -> Result<(Arc<Segment>, Tail), OpenError> {
         let path = self.files.segment_path(number);
-        let file = self.files.disk.open(&path, Open::Existing).map_err(OpenError::io(&path))?;
+        let file = self.files.open_segment(&path, Open::Existing).map_err(OpenError::io(&path))?;
         let len = file.len().map_err(OpenError::io(&path))?;
         self.check_header(&*file, number, &path)?;
         let start = SEGMENT_HEADER_BYTES as u64;

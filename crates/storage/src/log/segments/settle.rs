@@ -15,7 +15,7 @@ use super::space::Space;
 use super::writer::Writer;
 use super::{CHECKPOINT_BYTES, Files, SEGMENTS, Segment, SegmentLog, TORN, log_name};
 use crate::disk::{self, Disk, Open};
-use crate::open::{OpenError, Options};
+use crate::open::{OpenError, Options, Reads};
 
 /// A log that was read and found to be right, and not changed yet.
 #[derive(Debug)]
@@ -58,7 +58,9 @@ impl SegmentLog {
         dir: &Path,
         identity: Identity,
     ) -> Result<(), OpenError> {
-        let files = Files { disk: Arc::clone(disk), dir: dir.to_owned(), identity };
+        // This is not read before it is opened again.
+        let reads = Reads::Pread;
+        let files = Files { disk: Arc::clone(disk), dir: dir.to_owned(), identity, reads };
         let path = files.segment_path(1);
         let create = || -> io::Result<()> {
             disk.create_dir(&files.segments_dir())?;

@@ -202,7 +202,7 @@ impl Files {
     /// Makes an empty segment, durably; one that an earlier attempt left is used.
     pub(super) fn create_segment(&self, number: u32, previous: Tid) -> io::Result<Segment> {
         let path = self.segment_path(number);
-        let file = self.disk.open(&path, Open::Truncated)?;
+        let file = self.open_segment(&path, Open::Truncated)?;
         let header = SegmentHeader { number, previous }.encode(self.identity);
         file.write_all_at(&[IoSlice::new(&header)], 0)?;
         file.sync()?;
