@@ -61,7 +61,8 @@ def make_page(folder):
     cargo = [os.environ.get("CARGO", "cargo"), "run", "--quiet", "--package", "loadgen"]
     records = folder / "records"
     subprocess.run([*cargo, "--example", "sample_records", "--", records], cwd=ROOT, check=True)
-    report = ["--bin", "zeoxide-loadgen", "--", "report", records, "--page", folder]
+    scenario = HERE / "sample.toml"
+    report = ["--bin", "zeoxide-loadgen", "--", "report", records, "--page", folder, "--scenario", scenario]
     subprocess.run([*cargo, *report, "--title", "Sample shootout"], cwd=ROOT, check=True)
     return folder / "index.html"
 
@@ -88,10 +89,10 @@ def check(browser, url, shots):
 def behaviour(browser):
     """Sorts a table both ways, and switches a variant off and on."""
     complaints = []
-    column = """[...document.querySelector('table.sortable').tBodies[0].rows]
+    column = """[...document.querySelector('#section-0 table.sortable').tBodies[0].rows]
         .map((row) => row.cells[3].dataset.value).map((text) => text ? Number(text) : null)"""
     for expected in ("ascending", "descending"):
-        browser.evaluate("document.querySelectorAll('table.sortable th button')[3].click()")
+        browser.evaluate("document.querySelectorAll('#section-0 table.sortable th button')[3].click()")
         found = browser.evaluate(column)
         values = sorted((value for value in found if value is not None),
                         reverse=expected == "descending")

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use serde::Deserialize;
 
+use crate::report::Figure;
 use crate::servers::Servers;
 use crate::workload::Workload;
 
@@ -33,6 +34,11 @@ pub(crate) struct Scenario {
     #[serde(default)]
     seed: u64,
     point: Vec<Points>,
+    /// What reports compare with, if nobody says otherwise.
+    pub(crate) baseline: Option<String>,
+    /// What reports answer.
+    #[serde(default)]
+    pub(crate) figure: Vec<Figure>,
 }
 
 /// A workload at several numbers of connections, depths and rates.

@@ -68,6 +68,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("{}: {}", options.scenario, scenario.about);
     let missing = missing(&scenario, &servers, options)?;
     let all = scenario.tasks(&options.scenario, &servers)?;
+    report::check_figures(&scenario.figure, &all).with_context(|| path.display().to_string())?;
     let wanted = |task: &Task| {
         let any = |list: &[String], name: &str| {
             list.is_empty() || list.iter().any(|text| name.contains(text.as_str()))
@@ -91,7 +92,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let failed = measure_all(&todo, &servers, options, &folder, &interrupted)?;
     let page = reports.join("pages").join(&options.scenario);
     if folder.is_dir() {
-        report::of_folder(&folder, &page, &options.scenario)?;
+        report::of_folder(&folder, &page, &options.scenario, &path)?;
     }
     for (server, why) in &missing {
         println!("skipped {server}: {why}");

@@ -37,6 +37,38 @@ fn a_report_is_a_page_and_a_summary() {
 }
 
 #[test]
+fn a_scenario_says_what_its_report_is_compared_with_and_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (records, page) = (folder.path().join("records"), folder.path().join("page"));
+    commits(&records);
+    let scenario = folder.path().join("sample.toml");
+    let text = r#"
+        about = "test"
+        servers = []
+        warmup_seconds = 0.1
+        seconds = 1.0
+        baseline = "threads-pickle"
+        point = []
+        [[figure]]
+        name = "commits against ZEO's"
+        quantity = "rate"
+        at_least = 2.0
+        of = { servers = ["tokio:msgpack"], workload = "commit", connections = 64 }
+        against = { servers = ["zeo:msgpack"] }
+    "#;
+    fs::write(&scenario, text).unwrap();
+    let (page_folder, scenario) = (page.to_str().unwrap(), scenario.to_str().unwrap());
+    let arguments = ["report", "--page", page_folder, "--scenario", scenario];
+    let output = loadgen(&arguments, &records);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary = fs::read_to_string(page.join("summary.md")).unwrap();
+    assert!(summary.contains("| at least 2 | reached | tokio-msgpack, commit"), "{summary}");
+    assert!(summary.contains("than threads-pickle"), "{summary}");
+    let other = loadgen(&[&arguments[..], &["--baseline", "tokio-proto"]].concat(), &records);
+    assert!(!other.status.success(), "a baseline that somebody named must be there");
+}
+
+#[test]
 fn a_comparison_is_printed_and_ends_well() {
     let folder = tempfile::tempdir().unwrap();
     commits(folder.path());

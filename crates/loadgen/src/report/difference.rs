@@ -2,6 +2,7 @@
 
 use measure::{Comparison, Effect, stats};
 
+use super::cell::Cell;
 use super::group::{Condition, Section, VariantId};
 use super::quantity::{COMPARED, Quantity};
 
@@ -44,6 +45,15 @@ pub(super) fn differences(section: &Section<'_>, a: VariantId, b: VariantId) -> 
     differences.collect()
 }
 
+/// A quantity of both, repeat by repeat; what only one of them has is left out.
+pub(super) fn paired(a: &Cell<'_>, b: &Cell<'_>, quantity: Quantity) -> (Vec<f64>, Vec<f64>) {
+    let pairs = a.valid().filter_map(|(repeat, of_a)| {
+        let (_, of_b) = b.valid().find(|(other, _)| *other == repeat)?;
+        Some((quantity.of(of_a), quantity.of(of_b)))
+    });
+    pairs.unzip()
+}
+
 /// One quantity of A and B. Repeats of one number took turns, so they are compared with each other,
 /// and one without a partner is left out. `None` if there is no pair.
 pub(super) fn difference(
@@ -53,13 +63,7 @@ pub(super) fn difference(
     (a, b): (VariantId, VariantId),
 ) -> Option<Difference> {
     let (a, b) = (section.cells.get(&(condition, a))?, section.cells.get(&(condition, b))?);
-    let (a, b): (Vec<f64>, Vec<f64>) = a
-        .valid()
-        .filter_map(|(repeat, of_a)| {
-            let (_, of_b) = b.valid().find(|(other, _)| *other == repeat)?;
-            Some((quantity.of(of_a), quantity.of(of_b)))
-        })
-        .unzip();
+    let (a, b) = paired(a, b, quantity);
     let comparison = stats::compare(&a, &b)?;
     let medians = (stats::median(&a)?, stats::median(&b)?);
     Some(Difference { condition, quantity, medians, comparison, pairs: a.len() })

@@ -2,7 +2,7 @@
 
 use super::group::Section;
 use super::quantity::Quantity;
-use super::{Report, page, words};
+use super::{Report, figures, page, words};
 
 pub(super) fn summary(report: &Report<'_>) -> String {
     let groups = report.groups;
@@ -22,6 +22,10 @@ pub(super) fn summary(report: &Report<'_>) -> String {
     lines.extend(provenance.warnings.iter().map(|warning| format!("- {}", escape(warning))));
     if groups.has_async_std() {
         lines.push(format!("- {}", escape(words::ASYNC_STD)));
+    }
+    for (title, columns, rows) in figures::tables(&report.figures) {
+        lines.push(format!("\n## {title}\n"));
+        figure_table(&mut lines, columns, rows);
     }
     lines.push("\n## In words".to_owned());
     for finding in words::findings(groups, report.baseline) {
@@ -44,6 +48,18 @@ pub(super) fn summary(report: &Report<'_>) -> String {
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+fn figure_table(lines: &mut Vec<String>, columns: &[&str], rows: &[figures::Row]) {
+    lines.push(format!("| {} | of |", columns.join(" | ")));
+    lines.push(format!("|---{}|---|", "|--:".repeat(columns.len() - 1)));
+    for row in rows {
+        let mut cells = vec![&*row.name, row.shown(), &row.interval];
+        cells.extend(row.bound.iter().flat_map(|bound| [bound, row.word()]));
+        cells.push(row.note());
+        let cells: Vec<_> = cells.into_iter().map(escape).collect();
+        lines.push(format!("| {} |", cells.join(" | ")));
+    }
 }
 
 fn machine(report: &Report<'_>) -> String {

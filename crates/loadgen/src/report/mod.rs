@@ -8,6 +8,7 @@
 mod cell;
 mod compare;
 mod difference;
+mod figures;
 mod group;
 mod load;
 mod markdown;
@@ -26,10 +27,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::scenario::Scenario;
 use group::{Groups, VariantId};
 use provenance::Provenance;
 
 pub(crate) use compare::{Options as CompareOptions, run as compare};
+pub(crate) use figures::{Figure, check as check_figures};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
@@ -45,14 +48,30 @@ pub(crate) struct Options {
     /// What the others are compared with, such as `tokio-msgpack` [default: ZEO itself, or the first]
     #[arg(long, value_name = "VARIANT")]
     baseline: Option<String>,
+    /// The scenario's file: what it wants to know, and what must be reached, is answered
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let loaded = load::load(&options.records)?;
     let groups = Groups::of(&loaded);
+    let scenario = options.scenario.as_deref().map(Scenario::read).transpose()?;
+    let wanted = scenario.as_ref().and_then(|scenario| scenario.baseline.as_deref());
     let report = Report {
         title: &options.title,
-        baseline: groups.baseline(options.baseline.as_deref())?,
+        baseline: match &options.baseline {
+            Some(name) => groups.variant(name)?,
+            // It may have been left out.
+            None => groups.baseline(wanted.filter(|name| groups.variant(name).is_ok()))?,
+        },
+        figures: match (&scenario, &options.scenario) {
+            (Some(scenario), Some(path)) => {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                figures::rows(&scenario.figure, &groups, &name)
+            }
+            _ => Vec::new(),
+        },
         provenance: Provenance::of(options, &loaded),
         groups: &groups,
     };
@@ -62,13 +81,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     write(&options.page.join("summary.md"), &markdown::summary(&report))
 }
 
-/// The report of a folder of records, as `report` without options makes it.
-pub(crate) fn of_folder(records: &Path, page: &Path, title: &str) -> Result<()> {
+/// The report of a scenario's folder of records, as `report` makes it.
+pub(crate) fn of_folder(records: &Path, page: &Path, title: &str, scenario: &Path) -> Result<()> {
     run(&Options {
         records: vec![records.to_owned()],
         page: page.to_owned(),
         title: title.to_owned(),
         baseline: None,
+        scenario: Some(scenario.to_owned()),
     })
 }
 
@@ -77,6 +97,7 @@ struct Report<'a> {
     title: &'a str,
     groups: &'a Groups<'a>,
     baseline: VariantId,
+    figures: Vec<figures::Row>,
     provenance: Provenance,
 }
 

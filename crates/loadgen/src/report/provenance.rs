@@ -130,6 +130,9 @@ fn command_line(options: &Options) -> String {
     if let Some(baseline) = &options.baseline {
         words.extend(["--baseline".to_owned(), baseline.clone()]);
     }
+    if let Some(scenario) = &options.scenario {
+        words.extend(["--scenario".to_owned(), shown(scenario)]);
+    }
     shell_line(words.iter().map(String::as_str))
 }
 

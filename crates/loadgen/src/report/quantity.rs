@@ -15,11 +15,13 @@ pub(super) enum Quantity {
     P999,
     /// The server's CPU time for an operation, in microseconds.
     ServerCpu,
+    /// The load generator's, likewise.
+    GeneratorCpu,
     /// Sent and received for an operation.
     Bytes,
 }
 
-use Quantity::{Bytes, P50, P99, P999, Rate, ServerCpu};
+use Quantity::{Bytes, GeneratorCpu, P50, P99, P999, Rate, ServerCpu};
 
 /// What a comparison looks at.
 pub(super) const COMPARED: [Quantity; 4] = [Rate, P50, P99, ServerCpu];
@@ -32,6 +34,7 @@ impl Quantity {
             P99 => outcome.response.quantile_ns(0.99) as f64,
             P999 => outcome.response.quantile_ns(0.999) as f64,
             ServerCpu => outcome.server_cpu_us(),
+            GeneratorCpu => outcome.generator_cpu_us(),
             Bytes => bytes_per_operation(outcome, outcome.bytes.0 + outcome.bytes.1),
         }
     }
@@ -43,6 +46,7 @@ impl Quantity {
             P99 => "p99",
             P999 => "p99.9",
             ServerCpu => "server CPU/op",
+            GeneratorCpu => "generator CPU/op",
             Bytes => "bytes/op",
         }
     }
@@ -51,7 +55,7 @@ impl Quantity {
         match self {
             Rate => numbers::count(value),
             P50 | P99 | P999 => numbers::duration(value),
-            ServerCpu => numbers::duration(value * 1000.0),
+            ServerCpu | GeneratorCpu => numbers::duration(value * 1000.0),
             Bytes => numbers::bytes(value),
         }
     }
@@ -63,8 +67,8 @@ impl Quantity {
             (_, Effect::Unsure) => "not clear",
             (Rate, Effect::Larger) | (P50 | P99 | P999, Effect::Smaller) => "faster",
             (Rate, Effect::Smaller) | (P50 | P99 | P999, Effect::Larger) => "slower",
-            (ServerCpu | Bytes, Effect::Smaller) => "cheaper",
-            (ServerCpu | Bytes, Effect::Larger) => "dearer",
+            (ServerCpu | GeneratorCpu | Bytes, Effect::Smaller) => "cheaper",
+            (ServerCpu | GeneratorCpu | Bytes, Effect::Larger) => "dearer",
         }
     }
 

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use measure::Record;
 
@@ -14,9 +15,15 @@ pub(super) fn loaded(records: Vec<Record>) -> Loaded {
     }
 }
 
+/// The sample, which takes a while to make.
+pub(super) fn all() -> Vec<Record> {
+    static ALL: LazyLock<Vec<Record>> = LazyLock::new(sample::records);
+    ALL.clone()
+}
+
 /// Some of the sample: four variants, three conditions, all repeats.
 pub(super) fn some() -> Vec<Record> {
-    let mut records = sample::records();
+    let mut records = all();
     records.retain(|Record { point, .. }| {
         let is_open = point.load != measure::Loop::Closed;
         let kept = point.workload == "read" && [64, 256].contains(&point.connections);
@@ -34,6 +41,7 @@ fn options() -> Options {
         page: "out".into(),
         title: "<i>T</i> --> x".to_owned(),
         baseline: None,
+        scenario: None,
     }
 }
 
@@ -46,10 +54,15 @@ fn few() -> Vec<Record> {
 
 /// The page and the summary of records.
 fn both(loaded: &Loaded) -> (String, String) {
+    both_with(loaded, &[])
+}
+
+fn both_with(loaded: &Loaded, figures: &[Figure]) -> (String, String) {
     let groups = Groups::of(loaded);
     let report = Report {
         title: &options().title,
         baseline: groups.baseline(None).unwrap(),
+        figures: figures::rows(figures, &groups, "sample"),
         provenance: Provenance::of(&options(), loaded),
         groups: &groups,
     };
@@ -95,6 +108,30 @@ fn what_comes_from_records_is_no_markup() {
     assert_eq!(html.matches("</style>").count(), 1);
     // The title must not end the comment either.
     assert_eq!(html.matches("-->").count(), 1);
+}
+
+#[test]
+fn what_a_scenario_wants_to_know_comes_first() {
+    let figure = |more: &str| {
+        let of = "{ servers = ['tokio:msgpack'], workload = 'read', connections = 256 }";
+        toml::from_str(&format!("name = '<u>|'\nquantity = 'rate'\nof = {of}\n{more}")).unwrap()
+    };
+    let loaded = loaded(some());
+    let figures = ["", "at_least = 1e9", "at_least = 1.0", "against.connections = 7\nat_most = 1"];
+    let (html, markdown) = both_with(&loaded, &figures.map(figure));
+    for text in [&html, &markdown] {
+        let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}"));
+        assert!(at("What it must reach") < at("Points compared"));
+        assert!(at("Points compared") < at("In words"));
+        assert!(text.contains("at least 1,000,000,000") && text.contains("not known"));
+        assert!(text.contains("no valid record of tokio-msgpack, read, 7 connections, depth 1"));
+        assert!(!text.contains("<u>"));
+    }
+    assert!(html.contains("<span class=\"bad\">missed</span>"));
+    assert!(html.contains("<span class=\"good\">reached</span>"));
+    assert!(markdown.contains("| missed | tokio-msgpack, read, 256 connections, depth 1 |"));
+    let (html, markdown) = both(&loaded);
+    assert!(!html.contains("must reach") && !markdown.contains("Points compared"));
 }
 
 #[test]

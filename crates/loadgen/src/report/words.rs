@@ -90,6 +90,7 @@ fn phrase(quantity: Quantity) -> Phrase {
         Quantity::P99 => latency("p99 latency"),
         Quantity::P999 => latency("p99.9 latency"),
         Quantity::ServerCpu => need("server CPU per operation"),
+        Quantity::GeneratorCpu => need("generator CPU per operation"),
         Quantity::Bytes => need("traffic per operation"),
     }
 }

@@ -1,5 +1,6 @@
 //! The report as one HTML page: styles, script and plots are inside, nothing is fetched.
 
+mod figures;
 mod provenance;
 mod section;
 mod tables;
@@ -29,6 +30,7 @@ pub(super) fn page(report: &Report<'_>) -> Result<String> {
     html.push_str("</header>\n");
     variants(&mut html, report);
     html.push_str("<main>\n");
+    figures::figures(&mut html, &report.figures);
     findings(&mut html, report);
     for (index, section) in report.groups.sections.iter().enumerate() {
         section::section(&mut html, report, section, index)?;

@@ -14,12 +14,12 @@ use super::super::{Report, words};
 use super::{escape, push, variant_class};
 
 /// A table that is filled row by row.
-struct Table<'a> {
+pub(super) struct Table<'a> {
     html: &'a mut String,
 }
 
 impl<'a> Table<'a> {
-    fn begin(html: &'a mut String, columns: &[&str]) -> Self {
+    pub(super) fn begin(html: &'a mut String, columns: &[&str]) -> Self {
         html.push_str("<div class=\"scroll\"><table class=\"sortable\">\n<thead><tr>");
         for column in columns {
             push(html, format_args!("<th scope=\"col\"><button>{}</button></th>", escape(column)));
@@ -28,19 +28,30 @@ impl<'a> Table<'a> {
         Self { html }
     }
 
-    fn row(&mut self, variant: Option<usize>) {
+    pub(super) fn row(&mut self, variant: Option<usize>) {
         match variant {
             Some(variant) => push(self.html, format_args!("<tr data-variant=\"{variant}\">")),
             None => self.html.push_str("<tr>"),
         }
     }
 
-    fn end_row(&mut self) {
+    pub(super) fn end_row(&mut self) {
         self.html.push_str("</tr>\n");
     }
 
-    fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         push(self.html, format_args!("<td>{}</td>", escape(text)));
+    }
+
+    /// Text with an explanation below it.
+    pub(super) fn noted(&mut self, text: &str, note: &str) {
+        let (text, note) = (escape(text), escape(note));
+        push(self.html, format_args!("<td>{text}<small>{note}</small></td>"));
+    }
+
+    pub(super) fn judged(&mut self, text: &str, good: Option<bool>) {
+        let (class, text) = (class_of(good), escape(text));
+        push(self.html, format_args!("<td><span class=\"{class}\">{text}</span></td>"));
     }
 
     fn variant(&mut self, groups: &Groups<'_>, variant: usize) {
@@ -59,11 +70,7 @@ impl<'a> Table<'a> {
 
     fn difference(&mut self, difference: Option<&Difference>) {
         let Some(difference) = difference else { return self.number(None, words::ratio) };
-        let class = match difference.quantity.is_good(difference.effect()) {
-            Some(true) => "good",
-            Some(false) => "bad",
-            None => "neither",
-        };
+        let class = class_of(difference.quantity.is_good(difference.effect()));
         let verdict = difference.quantity.verdict(difference.effect());
         let ratio = difference.comparison.ratio;
         let (text, interval) = (words::ratio(ratio), words::interval(difference));
@@ -86,8 +93,16 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn end(self) {
+    pub(super) fn end(self) {
         self.html.push_str("</tbody>\n</table></div>\n");
+    }
+}
+
+fn class_of(good: Option<bool>) -> &'static str {
+    match good {
+        Some(true) => "good",
+        Some(false) => "bad",
+        None => "neither",
     }
 }
 
@@ -95,7 +110,7 @@ impl<'a> Table<'a> {
 pub(super) fn points(html: &mut String, groups: &Groups<'_>, section: &Section<'_>) {
     let mut columns = vec!["variant", "condition", "valid repeats"];
     columns.extend(POINT_QUANTITIES.iter().map(|quantity| quantity.label()));
-    columns.extend(["generator CPU/op", "server's peak memory"]);
+    columns.push("server's peak memory");
     let mut table = Table::begin(html, &columns);
     for condition in section.conditions() {
         for (variant, cell) in section.at(condition) {
@@ -107,26 +122,23 @@ pub(super) fn points(html: &mut String, groups: &Groups<'_>, section: &Section<'
             for quantity in POINT_QUANTITIES {
                 table.number(cell.median(quantity), |value| quantity.format(value));
             }
-            let median = |of: fn(&Outcome) -> f64| {
-                let values: Vec<_> = cell.valid().map(|(_, outcome)| of(outcome)).collect();
-                stats::median(&values)
-            };
-            table.number(median(Outcome::generator_cpu_us), |us| numbers::duration(us * 1000.0));
-            let memory = median(|outcome| outcome.server.peak_resident_bytes as f64);
-            table.number(memory, numbers::bytes);
+            let memory = |outcome: &Outcome| outcome.server.peak_resident_bytes as f64;
+            let memory: Vec<_> = cell.valid().map(|(_, outcome)| memory(outcome)).collect();
+            table.number(stats::median(&memory), numbers::bytes);
             table.end_row();
         }
     }
     table.end();
 }
 
-const POINT_QUANTITIES: [Quantity; 6] = [
+const POINT_QUANTITIES: [Quantity; 7] = [
     Quantity::Rate,
     Quantity::P50,
     Quantity::P99,
     Quantity::P999,
     Quantity::ServerCpu,
     Quantity::Bytes,
+    Quantity::GeneratorCpu,
 ];
 
 /// All variants against the baseline: ratios with their intervals and verdicts.
