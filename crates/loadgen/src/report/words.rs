@@ -6,7 +6,7 @@ use measure::{Effect, Record, stats};
 
 use super::cell::Cell;
 use super::difference::{Difference, difference};
-use super::group::{Condition, Groups, Section, VariantId};
+use super::group::{Condition, Groups, Load, Section, VariantId};
 use super::numbers::{count, percent, percent_digits};
 use super::quantity::Quantity;
 
@@ -116,9 +116,10 @@ pub(super) fn findings(groups: &Groups<'_>, baseline: VariantId) -> Vec<Finding>
             let name = groups.name(variant);
             match differences {
                 [Some(rate), Some(cpu)] if rate.is_known() => sentences.push(format!(
-                    "{}; {}.",
+                    "{}; {}{}.",
                     claim(&rate, &name, &other),
-                    claim(&cpu, "it", &other)
+                    claim(&cpu, "it", &other),
+                    elsewhere(section, &rate, (variant, baseline), &other)
                 )),
                 _ => unknown.push(name),
             }
@@ -134,6 +135,21 @@ pub(super) fn findings(groups: &Groups<'_>, baseline: VariantId) -> Vec<Finding>
         Some(Finding { place, sentences })
     };
     groups.sections.iter().filter_map(finding).collect()
+}
+
+/// Where the rates of closed loops say something else than `rate`.
+fn elsewhere(
+    section: &Section<'_>,
+    rate: &Difference,
+    variants: (VariantId, VariantId),
+    other: &str,
+) -> String {
+    let closed = section.conditions().into_iter().filter(|at| at.load == Load::Closed);
+    let rates = closed.filter_map(|at| difference(section, at, Quantity::Rate, variants));
+    let unlike = rates.filter(|one| one.is_known() && one.effect() != rate.effect());
+    let clauses =
+        unlike.map(|one| format!("; but with {}, {}", one.condition, claim(&one, "it", other)));
+    clauses.collect()
 }
 
 fn fastest(groups: &Groups<'_>, section: &Section<'_>, condition: Condition) -> Option<String> {
@@ -283,6 +299,25 @@ mod tests {
             said(Quantity::P50, 1.03, (0.96, 1.09), Effect::Unsure),
             "tokio does not clearly differ from threads in median latency (p50): 3 % (95 %: -4..9 %)"
         );
+    }
+
+    #[test]
+    fn a_finding_says_where_it_does_not_hold() {
+        let mut records = some();
+        for record in &mut records {
+            if record.point.server == "tokio" && record.point.connections == 64 {
+                record.outcome.operations /= 9;
+            }
+        }
+        let loaded = loaded(records);
+        let groups = Groups::of(&loaded);
+        let zeo = groups.variant("zeo-msgpack").unwrap();
+        let [finding] = &findings(&groups, zeo)[..] else { panic!("one section") };
+        let of = |name: &str| finding.sentences.iter().find(|one| one.starts_with(name)).unwrap();
+        let tokio = of("tokio-msgpack answers");
+        let but = "; but with 64 connections, closed loop, it answers 5";
+        assert!(tokio.contains(but) && tokio.contains("fewer operations a second"), "{tokio}");
+        assert!(!of("threads-pickle answers").contains("but with"));
     }
 
     #[test]
