@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use rustix::thread::CpuSet;
 
-use crate::control::{Line, Order, Report, VERSION, unix_ns};
+use crate::control::{Job, Line, Order, Report, VERSION, unix_ns};
 use crate::engine::Engine;
+use crate::pin;
 
 /// Be a worker, on this or on another host.
 #[derive(Debug, Args)]
@@ -48,6 +50,7 @@ fn serve(stream: TcpStream) -> anyhow::Result<()> {
     // system refuses, and the lag is measured in any case.
     _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     let mut line = Line::new(stream)?;
+    let everywhere = pin::current()?;
     let mut ready = None;
     while let Some(order) = line.receive()? {
         match order {
@@ -59,7 +62,7 @@ fn serve(stream: TcpStream) -> anyhow::Result<()> {
                 }
             }
             Order::Clock => line.send(&Report::Clock { unix_ns: unix_ns() })?,
-            Order::Prepare(job) => match Engine::prepare(*job) {
+            Order::Prepare(job) => match prepare(*job, &everywhere) {
                 Ok(engine) => {
                     ready = Some(engine);
                     line.send(&Report::Ready)?;
@@ -80,4 +83,13 @@ fn serve(stream: TcpStream) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn prepare(job: Job, everywhere: &CpuSet) -> anyhow::Result<Engine> {
+    // A job before this one may have pinned it.
+    pin::stay_on(everywhere)?;
+    if !job.cpus.is_empty() {
+        pin::stay_on(&pin::of(&job.cpus)?)?;
+    }
+    Engine::prepare(job)
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::workload::Workload;
 
 /// Changes with every change of the messages: both ends must be of one build.
-pub(crate) const VERSION: &str = concat!("loadgen ", env!("CARGO_PKG_VERSION"), ", control 2");
+pub(crate) const VERSION: &str = concat!("loadgen ", env!("CARGO_PKG_VERSION"), ", control 3");
 
 /// What the coordinator says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,8 +58,12 @@ pub(crate) struct Job {
     /// Connections of all workers.
     pub(crate) all_connections: u32,
     pub(crate) depth: u32,
-    /// Of all workers, as `all_connections`.
+    /// Of all workers, as `all_connections`. A search is jobs of the other kinds.
     pub(crate) load: measure::Loop,
+    /// The CPU that a worker is to stay on, or none; in the job of all of them, one for each.
+    pub(crate) cpus: Vec<u32>,
+    /// Whether workers never sleep before an arrival: they have CPUs to themselves.
+    pub(crate) is_sleepless: bool,
     pub(crate) warmup_seconds: f64,
     pub(crate) seconds: f64,
     /// What is under way at the end must be answered within this time.
@@ -71,11 +75,15 @@ pub(crate) struct Job {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) operations: u64,
+    /// Those that were answered in the counted time, whenever they were intended.
+    pub(crate) completed: u64,
     pub(crate) seconds: f64,
     pub(crate) response: Histogram,
     pub(crate) service: Histogram,
     pub(crate) lag: Histogram,
     pub(crate) usage: Usage,
+    /// How much of it went into looking at the clock.
+    pub(crate) spun_seconds: f64,
     pub(crate) bytes: (u64, u64),
 }
 

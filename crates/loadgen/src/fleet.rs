@@ -32,7 +32,7 @@ struct Worker {
 pub(crate) struct Sum {
     pub(crate) done: Done,
     pub(crate) intervals: Vec<Interval>,
-    /// CPU time of the worker that used most.
+    /// CPU time of the worker that used most, without what it spent on looking at the clock.
     pub(crate) busiest_seconds: f64,
 }
 
@@ -63,7 +63,9 @@ impl Fleet {
         let mut first = 0;
         for (number, worker) in (0..).zip(&mut self.workers) {
             let connections = share(whole.connections, count, number);
-            let job = Job { connections, first_connection: first, ..whole.clone() };
+            let cpu = whole.cpus.iter().cycle().nth(number as usize).copied();
+            let cpus = cpu.into_iter().collect();
+            let job = Job { connections, first_connection: first, cpus, ..whole.clone() };
             first += connections;
             worker.line.send(&Order::Prepare(Box::new(job)))?;
         }
@@ -207,11 +209,14 @@ impl Sum {
     fn add(&mut self, done: &Done) {
         let sum = &mut self.done;
         sum.operations += done.operations;
+        sum.completed += done.completed;
         sum.response.add(&done.response);
         sum.service.add(&done.service);
         sum.lag.add(&done.lag);
         sum.usage = sum.usage.and(done.usage);
-        self.busiest_seconds = self.busiest_seconds.max(done.usage.cpu_seconds());
+        sum.spun_seconds += done.spun_seconds;
+        let busy_seconds = done.usage.cpu_seconds() - done.spun_seconds;
+        self.busiest_seconds = self.busiest_seconds.max(busy_seconds);
         sum.bytes = (sum.bytes.0 + done.bytes.0, sum.bytes.1 + done.bytes.1);
     }
 }

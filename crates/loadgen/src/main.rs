@@ -18,6 +18,7 @@ mod echo;
 mod engine;
 mod fleet;
 mod interrupt;
+mod pin;
 mod point;
 mod report;
 mod run;

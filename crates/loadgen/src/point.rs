@@ -61,6 +61,7 @@ fn summed(Sum { done, intervals, .. }: Sum, verdict: Verdict, server: Usage) -> 
     Outcome {
         verdict,
         operations: done.operations,
+        completed: Some(done.completed),
         seconds: done.seconds,
         response: done.response,
         service: done.service,
@@ -68,11 +69,12 @@ fn summed(Sum { done, intervals, .. }: Sum, verdict: Verdict, server: Usage) -> 
         intervals,
         server,
         generator: done.usage,
+        spun_seconds: done.spun_seconds,
         bytes: done.bytes,
     }
 }
 
-/// `busiest_seconds`: the CPU time of the worker that used most; a worker is one thread.
+/// `busiest_seconds`: the CPU time of the worker that worked most; a worker is one thread.
 fn verdict(job: &Job, response: &Histogram, lag: &Histogram, busiest_seconds: f64) -> Verdict {
     let share = busiest_seconds / job.seconds;
     if share > CPU_SHARE_MAX {
@@ -108,6 +110,8 @@ mod tests {
             all_connections: 1,
             depth: 1,
             load,
+            cpus: Vec::new(),
+            is_sleepless: false,
             warmup_seconds: 0.0,
             seconds: 1.0,
             drain_seconds: 1.0,

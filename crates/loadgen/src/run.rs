@@ -48,6 +48,10 @@ pub(crate) struct Options {
     /// Worker processes, one thread each
     #[arg(long, value_name = "N", default_value_t = 1)]
     workers: u32,
+    /// Keep the workers on these CPUs, one each, where nothing else should run (keep the server from
+    /// them with taskset): with a CPU to itself a worker does not sleep before arrivals
+    #[arg(long, value_name = "CPU,...", value_delimiter = ',')]
+    pin: Vec<u32>,
     /// Use these workers, which somebody has started, instead of own ones (repeatable)
     #[arg(long, value_name = "HOST:PORT")]
     agent: Vec<String>,
@@ -95,6 +99,8 @@ fn job(options: &Options) -> Job {
         all_connections: options.connections,
         depth: options.depth,
         load: options.rate.map_or(Loop::Closed, |rate| Loop::Open { rate, arrivals }),
+        cpus: options.pin.clone(),
+        is_sleepless: options.pin.len() >= options.workers as usize,
         warmup_seconds: options.warmup,
         seconds: options.seconds,
         drain_seconds: 20.0,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use measure::{Arrivals, Loop, Point};
+use measure::{Arrivals, Loop, Pin, Point};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -26,6 +26,8 @@ pub(crate) struct Scenario {
     repeats: u32,
     #[serde(default = "two")]
     workers: u32,
+    /// Keeps the servers and the workers on CPUs of their own.
+    pin: Option<Pin>,
     warmup_seconds: f64,
     seconds: f64,
     /// How long the answers that are missing at the end may take.
@@ -126,6 +128,7 @@ impl Scenario {
                         depth,
                         load,
                         workers: self.workers,
+                        pin: self.pin.clone(),
                         warmup_seconds: self.warmup_seconds,
                         seconds: self.seconds,
                         seed: self.seed,

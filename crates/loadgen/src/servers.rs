@@ -17,6 +17,8 @@ use measure::Usage;
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use crate::pin;
+
 /// All servers, by name.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,8 +112,9 @@ impl Server {
         Ok(())
     }
 
-    /// Starts it in a folder of its own, and waits until it is ready for `protocol`.
-    pub(crate) fn start(&self, protocol: &str) -> anyhow::Result<Running> {
+    /// Starts it in a folder of its own, on these CPUs (or on all), and waits until it is ready for
+    /// `protocol`.
+    pub(crate) fn start(&self, protocol: &str, cpus: &[u32]) -> anyhow::Result<Running> {
         let folder = tempfile::tempdir().context("a folder for the server")?;
         let port = match self.ready {
             Ready::Connect => free_port()?,
@@ -123,13 +126,17 @@ impl Server {
         }
         let mut command = self.command.iter().map(|word| expand(word));
         let program = command.next().context("a command without a program")?;
-        let mut child = Command::new(&program)
-            .args(command)
-            .stdin(Stdio::null())
-            .stdout(if self.ready == Ready::Printed { Stdio::piped() } else { Stdio::null() })
-            .stderr(fs::File::create(folder.path().join("stderr"))?)
-            .spawn()
-            .with_context(|| format!("starting {program}"))?;
+        let stderr = fs::File::create(folder.path().join("stderr"))?;
+        let is_heard = self.ready == Ready::Printed;
+        let mut child = pin::start_on(cpus, || {
+            Command::new(&program)
+                .args(command)
+                .stdin(Stdio::null())
+                .stdout(if is_heard { Stdio::piped() } else { Stdio::null() })
+                .stderr(stderr)
+                .spawn()
+                .with_context(|| format!("starting {program}"))
+        })?;
         let address = match self.ready {
             Ready::Printed => printed_address(&mut child),
             Ready::Connect => connected(&mut child, port),
@@ -263,7 +270,7 @@ mod tests {
         let server = format!(
             "about = 'a'\nprotocols = ['msgpack']\ncommand = ['sh', '-c', \"\"\"{script}\"\"\"]"
         );
-        toml::from_str::<Server>(&server)?.start("msgpack")
+        toml::from_str::<Server>(&server)?.start("msgpack", &[])
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::control::{Job, unix_ns};
 use crate::fleet::Fleet;
 use crate::scenario::{Scenario, Task};
 use crate::servers::{self, Running, Servers};
-use crate::{interrupt, point, report};
+use crate::{interrupt, pin, point, report};
 
 /// Measure servers side by side, as a scenario says, and write a report.
 ///
@@ -150,7 +150,8 @@ fn measure_all(
         }
         let key = (task.point.server.clone(), task.point.protocol.clone());
         if !running.contains_key(&key) {
-            let server = servers.get(&task.point.server)?.start(&task.point.protocol);
+            let cpus = task.point.pin.as_ref().map_or(&[][..], |pin| &pin.server);
+            let server = servers.get(&task.point.server)?.start(&task.point.protocol, cpus);
             running.insert(key.clone(), server.with_context(|| task.point.server.clone())?);
         }
         let server = running.get(&key).context("it was just started")?;
@@ -198,6 +199,8 @@ fn job(task: &Task, server: &Running) -> Job {
         all_connections: point.connections,
         depth: point.depth,
         load: point.load,
+        cpus: point.pin.as_ref().map_or_else(Vec::new, |pin| pin.workers.clone()),
+        is_sleepless: point.pin.as_ref().is_some_and(|pin| pin::is_alone(pin, point.workers)),
         warmup_seconds: point.warmup_seconds,
         seconds: point.seconds,
         drain_seconds: task.drain_seconds,

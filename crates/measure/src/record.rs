@@ -57,6 +57,9 @@ pub struct Point {
     pub load: Loop,
     /// Worker processes.
     pub workers: u32,
+    /// Which CPUs the server and the workers were kept on, if they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
     /// Not counted, in seconds.
     pub warmup_seconds: f64,
     /// Counted, in seconds.
@@ -82,6 +85,16 @@ pub enum Loop {
     },
 }
 
+/// CPUs by their numbers, those of each process; with none of them it may run on all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pin {
+    /// Of the server.
+    pub server: Vec<u32>,
+    /// Of the workers, one each: if there are more workers, the CPUs begin again.
+    pub workers: Vec<u32>,
+}
+
 /// How operations of an open loop follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -99,6 +112,11 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Operations that were answered, and answered right, in the counted time.
     pub operations: u64,
+    /// Operations that were answered in the counted time, whenever they were intended. In an open
+    /// loop `operations` are those that were intended then: a server that falls behind has answered
+    /// fewer. Absent in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed: Option<u64>,
     /// The counted time.
     pub seconds: f64,
     /// Done minus intended: what a user would have waited.
@@ -113,6 +131,9 @@ pub struct Outcome {
     pub server: Usage,
     /// What the workers used.
     pub generator: Usage,
+    /// How much of that was looking at the clock until the next arrival was due.
+    #[serde(default)]
+    pub spun_seconds: f64,
     /// Bytes that the workers sent and received.
     pub bytes: (u64, u64),
 }
@@ -184,19 +205,26 @@ impl Point {
 }
 
 impl Outcome {
-    /// Operations a second.
+    /// Operations that were answered in the counted time, as far as the record knows.
+    pub fn answered(&self) -> u64 {
+        self.completed.unwrap_or(self.operations)
+    }
+
+    /// Operations a second that were answered.
     pub fn rate(&self) -> f64 {
-        self.operations as f64 / self.seconds.max(f64::MIN_POSITIVE)
+        self.answered() as f64 / self.seconds.max(f64::MIN_POSITIVE)
     }
 
     /// The server's CPU time for each operation, in microseconds.
     pub fn server_cpu_us(&self) -> f64 {
-        self.server.cpu_seconds() * 1e6 / self.operations.max(1) as f64
+        self.server.cpu_seconds() * 1e6 / self.answered().max(1) as f64
     }
 
-    /// The workers' CPU time for each operation, in microseconds.
+    /// The workers' CPU time for each operation, in microseconds, without what they spent on looking
+    /// at the clock.
     pub fn generator_cpu_us(&self) -> f64 {
-        self.generator.cpu_seconds() * 1e6 / self.operations.max(1) as f64
+        let busy_seconds = self.generator.cpu_seconds() - self.spun_seconds;
+        busy_seconds.max(0.0) * 1e6 / self.answered().max(1) as f64
     }
 }
 

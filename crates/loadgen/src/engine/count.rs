@@ -26,9 +26,14 @@ pub(super) struct Counts {
     /// Responses since they were told last: those of this second of the counted time.
     interval: Histogram,
     second: u64,
+    completed: u64,
+    spun: Duration,
     before: Option<Usage>,
     after: Option<Usage>,
 }
+
+/// One look at the clock and for events takes less, or the worker was kept from its CPU.
+const LOOK: Duration = Duration::from_micros(10);
 
 impl Counts {
     pub(super) fn new(begin: Instant, job: &Job) -> Self {
@@ -44,6 +49,8 @@ impl Counts {
             lag: Histogram::default(),
             interval: Histogram::default(),
             second: 0,
+            completed: 0,
+            spun: Duration::ZERO,
             before: None,
             after: None,
         }
@@ -85,8 +92,9 @@ impl Counts {
     /// An operation is done.
     pub(super) fn count(&mut self, times: Times, done: Instant) {
         let Times { intended, noticed, sent } = times;
-        let when = if self.open { intended } else { done };
-        if !self.begun || when < self.warm || when >= self.end {
+        let is_counted = |at: Instant| self.begun && at >= self.warm && at < self.end;
+        self.completed += u64::from(is_counted(done));
+        if !is_counted(if self.open { intended } else { done }) {
             return;
         }
         let ns = |from: Instant, to: Instant| {
@@ -99,12 +107,21 @@ impl Counts {
         }
     }
 
+    /// Nothing was to be done from the one look to the next. That is CPU time, but not work; what is
+    /// longer than a look was no CPU time of this worker either.
+    pub(super) fn spun(&mut self, from: Instant, to: Instant) {
+        if from >= self.warm && to < self.end {
+            self.spun += to.saturating_duration_since(from).min(LOOK);
+        }
+    }
+
     /// Tells of the last second if it is over.
     pub(super) fn tell_if_due(
         &mut self,
+        now: Instant,
         tell: &mut impl FnMut(u64, &Histogram) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let second = self.warm.elapsed().as_secs();
+        let second = now.saturating_duration_since(self.warm).as_secs();
         if second > self.second {
             self.tell(tell)?;
             self.second = second;
@@ -140,11 +157,13 @@ impl Counts {
         };
         Ok(Done {
             operations: self.response.count(),
+            completed: self.completed,
             seconds: self.end.duration_since(self.warm).as_secs_f64(),
             response: self.response,
             service: self.service,
             lag: self.lag,
             usage,
+            spun_seconds: self.spun.as_secs_f64(),
             bytes,
         })
     }

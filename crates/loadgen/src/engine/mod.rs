@@ -138,24 +138,31 @@ impl Engine {
         self.begin(counts.open)?;
         let mut events = Vec::with_capacity(1024);
         let mut heard = Instant::now();
+        let mut idle_since = None;
         loop {
             let now = Instant::now();
+            if let Some(since) = idle_since.take() {
+                counts.spun(since, now);
+            }
             // First what is due: a worker that was kept from working has to catch up at the end.
-            self.arrive(&mut schedule, &counts, now)?;
+            let has_arrived = self.arrive(&mut schedule, &counts, now)?;
             if !counts.goes_on(now, || self.under_way())? {
                 break;
             }
-            self.poll(&mut events, timeout(schedule.as_ref(), &counts))?;
+            let timeout = self.timeout(schedule.as_ref(), &counts);
+            self.poll(&mut events, timeout)?;
             if !events.is_empty() {
-                heard = Instant::now();
-            } else if heard.elapsed() > PATIENCE && self.under_way() > 0 {
+                heard = now;
+            } else if now.duration_since(heard) > PATIENCE && self.under_way() > 0 {
                 bail!("nothing was answered for {PATIENCE:?}");
+            } else if timeout.is_zero() && !has_arrived {
+                idle_since = Some(now);
             }
             for event in events.drain(..) {
                 self.handle(event, &mut counts)?;
                 self.arrive(&mut schedule, &counts, Instant::now())?;
             }
-            counts.tell_if_due(&mut tell)?;
+            counts.tell_if_due(now, &mut tell)?;
         }
         self.check_own()?;
         let bytes = self.slots.iter().fold((0, 0), |sum, slot| {
@@ -193,25 +200,39 @@ impl Engine {
         Ok(())
     }
 
-    /// Asks for what is due; what is intended after the end is not asked for.
+    /// Asks for what is due, and tells whether there was any; what is intended after the end is not
+    /// asked for.
     fn arrive(
         &mut self,
         schedule: &mut Option<Schedule>,
         counts: &Counts,
-        now: Instant,
-    ) -> anyhow::Result<()> {
-        let Some(schedule) = schedule else { return Ok(()) };
+        mut now: Instant,
+    ) -> anyhow::Result<bool> {
+        let Some(schedule) = schedule else { return Ok(false) };
+        let mut has_arrived = false;
         while counts.asks(schedule.next())
             && let Some(intended) = schedule.take(now)
         {
+            has_arrived = true;
             self.turn = (self.turn + 1) % self.scheduled.len().max(1);
             let position = self.scheduled.get(self.turn).copied();
             let slot = position.and_then(|position| self.slots.get_mut(position));
             let slot = slot.context("a schedule without connections")?;
-            let noticed = Instant::now();
-            slot.arrive(Times { intended, noticed, sent: noticed }, &mut self.shared)?;
+            slot.arrive(Times { intended, noticed: now, sent: now }, &mut self.shared)?;
+            // The next one may have become due while this one was sent.
+            now = Instant::now();
         }
-        Ok(())
+        Ok(has_arrived)
+    }
+
+    /// How long to wait for events.
+    fn timeout(&self, schedule: Option<&Schedule>, counts: &Counts) -> Duration {
+        let next = schedule.map(Schedule::next).filter(|next| counts.asks(*next));
+        let Some(next) = next else { return TICK };
+        if self.job.is_sleepless {
+            return Duration::ZERO;
+        }
+        next.saturating_duration_since(Instant::now()).saturating_sub(SPIN).min(TICK)
     }
 
     fn handle(&mut self, event: epoll::Event, counts: &mut Counts) -> anyhow::Result<()> {
@@ -226,11 +247,4 @@ impl Engine {
         let of_slots: usize = self.slots.iter().map(Slot::under_way).sum();
         of_slots + self.shared.published.under_way()
     }
-}
-
-/// How long to wait for events.
-fn timeout(schedule: Option<&Schedule>, counts: &Counts) -> Duration {
-    let next = schedule.map(Schedule::next).filter(|next| counts.asks(*next));
-    let left = next.map(|next| next.saturating_duration_since(Instant::now()));
-    left.map_or(TICK, |left| left.saturating_sub(SPIN).min(TICK))
 }

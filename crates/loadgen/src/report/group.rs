@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context, Result};
-use measure::{Arrivals, Loop, Point, Record};
+use measure::{Arrivals, Loop, Pin, Point, Record};
 
 use super::cell::{Cell, WithoutResult};
 use super::load::Loaded;
@@ -186,6 +186,14 @@ impl Setup {
         settings.push(("depth".to_owned(), point.depth.to_string()));
         settings.push(("warm-up".to_owned(), format!("{} s", point.warmup_seconds)));
         settings.push(("counted".to_owned(), format!("{} s", point.seconds)));
+        if let Some(Pin { server, workers }) = &point.pin {
+            let cpus = |list: &[u32]| match list {
+                [] => "all".to_owned(),
+                list => list.iter().map(u32::to_string).collect::<Vec<_>>().join(" "),
+            };
+            let pinned = format!("server on {}, workers on {}", cpus(server), cpus(workers));
+            settings.push(("CPUs".to_owned(), pinned));
+        }
         // Ratios hold on one machine; another one's points are another section.
         for fact in ["cpu.model", "cpu.count", "kernel.release", "memory.total"] {
             let value = record.host.0.get(fact).cloned();
@@ -250,8 +258,12 @@ mod tests {
         let mut records = some();
         records[0].point.settings.insert("object_bytes".to_owned(), 4096.into());
         records[1].host.0.insert("cpu.model".to_owned(), "Another".to_owned());
+        records[2].point.pin = Some(Pin { server: vec![0, 1], workers: vec![] });
         let loaded = loaded(records);
-        assert_eq!(Groups::of(&loaded).sections.len(), 3);
+        let groups = Groups::of(&loaded);
+        assert_eq!(groups.sections.len(), 4);
+        let pinned = ("CPUs".to_owned(), "server on 0 1, workers on all".to_owned());
+        assert!(groups.sections.iter().any(|section| section.setup.settings.contains(&pinned)));
     }
 
     #[test]

@@ -83,5 +83,5 @@ impl Quantity {
 }
 
 pub(super) fn bytes_per_operation(outcome: &Outcome, bytes: u64) -> f64 {
-    bytes as f64 / outcome.operations.max(1) as f64
+    bytes as f64 / outcome.answered().max(1) as f64
 }

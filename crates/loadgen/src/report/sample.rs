@@ -96,6 +96,7 @@ fn record(kind: &Kind, workload: &str, connections: u32, load: Loop, repeat: u32
         depth: 1,
         load,
         workers: 2,
+        pin: None,
         warmup_seconds: 1.0,
         seconds: 10.0,
         seed: 7,
@@ -133,6 +134,7 @@ fn outcome(kind: &Kind, point: &Point) -> Outcome {
     Outcome {
         verdict: Verdict::Valid,
         operations,
+        completed: Some(operations),
         seconds: point.seconds,
         intervals: intervals(rate, &response),
         response,
@@ -140,6 +142,7 @@ fn outcome(kind: &Kind, point: &Point) -> Outcome {
         lag: Histogram::default(),
         server: usage(cpu_seconds),
         generator: usage(cpu_seconds * 0.6),
+        spun_seconds: 0.0,
         bytes: (operations * 40, operations * 1_080),
     }
 }

@@ -12,6 +12,7 @@ fn point() -> Point {
         depth: 1,
         load: Loop::Open { rate: 1000.5, arrivals: Arrivals::Poisson },
         workers: 1,
+        pin: None,
         warmup_seconds: 0.5,
         seconds: 2.0,
         seed: 7,
@@ -25,6 +26,7 @@ fn record() -> Record {
     let outcome = Outcome {
         verdict: Verdict::Invalid("late".to_owned()),
         operations: 100,
+        completed: None,
         seconds: 2.0,
         service: response.clone(),
         lag: Histogram::default(),
@@ -32,6 +34,7 @@ fn record() -> Record {
         intervals: vec![Interval { at: 1.0, operations: 50, p50_ns: 1, p99_ns: 2, max_ns: 3 }],
         server: Usage { user_seconds: 0.001, system_seconds: 0.002, ..Usage::default() },
         generator: Usage::default(),
+        spun_seconds: 0.0,
         bytes: (10, 20),
     };
     let versions = BTreeMap::from([("loadgen".to_owned(), "0.1.0".to_owned())]);
@@ -54,6 +57,28 @@ fn the_name_is_that_of_the_settings() {
     assert!(point().file_name().starts_with("tokio-msgpack-read-c64-r0-"));
     let other = Point { seconds: 2.5, ..point() };
     assert_ne!(other.file_name(), point().file_name());
+}
+
+/// What came to records later is absent in older ones, and in the names of points that do not use it.
+#[test]
+fn older_records_can_be_read() {
+    let text = serde_json::to_string(&record()).unwrap();
+    let older = text.replace(r#""spun_seconds":0.0,"#, "");
+    assert_ne!(older, text);
+    for name in ["pin", "completed"] {
+        assert!(!older.contains(name), "{older}");
+    }
+    assert_eq!(serde_json::from_str::<Record>(&older).unwrap(), record());
+}
+
+#[test]
+fn what_was_answered_is_the_rate_and_spinning_is_no_cost() {
+    let mut outcome = record().outcome;
+    outcome.completed = Some(80);
+    outcome.generator.user_seconds = 0.01;
+    outcome.spun_seconds = 0.006;
+    assert_eq!(outcome.rate(), 40.0);
+    assert!((outcome.generator_cpu_us() - 50.0).abs() < 1e-9);
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(in crate::report) fn cpu(
     condition: Condition,
 ) -> Option<Plot> {
     let parts = |outcome: &Outcome| {
-        let per_operation = |seconds: f64| seconds * 1e9 / outcome.operations.max(1) as f64;
+        let per_operation = |seconds: f64| seconds * 1e9 / outcome.answered().max(1) as f64;
         [per_operation(outcome.server.user_seconds), per_operation(outcome.server.system_seconds)]
     };
     let title = format!("server CPU per operation, user (strong) + kernel (pale): {condition}");
