@@ -23,6 +23,7 @@ mod point;
 mod report;
 mod run;
 mod scenario;
+mod search;
 mod servers;
 mod shootout;
 mod wire;

@@ -32,9 +32,7 @@ pub(crate) fn measure(
             let failed = Verdict::Failed("the server ended while it was measured".to_owned());
             summed(sum, failed, Usage::default())
         }
-        (Err(error), _) => {
-            summed(Sum::default(), Verdict::Failed(format!("{error:#}")), Usage::default())
-        }
+        (Err(error), _) => without_result(Verdict::Failed(format!("{error:#}"))),
     }
 }
 
@@ -57,6 +55,11 @@ pub(crate) fn outcome(job: &Job, sum: Sum, server: Usage) -> Outcome {
     summed(sum, verdict, server)
 }
 
+/// The outcome of what was not measured.
+pub(crate) fn without_result(verdict: Verdict) -> Outcome {
+    summed(Sum::default(), verdict, Usage::default())
+}
+
 fn summed(Sum { done, intervals, .. }: Sum, verdict: Verdict, server: Usage) -> Outcome {
     Outcome {
         verdict,
@@ -71,6 +74,7 @@ fn summed(Sum { done, intervals, .. }: Sum, verdict: Verdict, server: Usage) -> 
         generator: done.usage,
         spun_seconds: done.spun_seconds,
         bytes: done.bytes,
+        trials: Vec::new(),
     }
 }
 

@@ -1,17 +1,18 @@
 //! One server that somebody has started, one workload, and what it does, second by second.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
 use clap::Args;
-use measure::{Arrivals, Histogram, Loop, Outcome, Usage, Verdict};
+use measure::{Arrivals, Histogram, Loop, Outcome, Trial, Usage, Verdict};
 use serde::Deserialize;
 
 use crate::control::Job;
 use crate::fleet::Fleet;
-use crate::shootout::duration;
+use crate::search::Objective;
+use crate::shootout::{duration, tried};
 use crate::workload::Workload;
-use crate::{interrupt, point};
+use crate::{interrupt, point, search};
 
 /// Load a server that runs, and show what it does.
 ///
@@ -36,6 +37,10 @@ pub(crate) struct Options {
     /// An open loop of so many operations a second; without it, a closed loop
     #[arg(long, value_name = "R")]
     rate: Option<f64>,
+    /// Search for the highest rate of an open loop at which 99 % of the responses are within so many
+    /// milliseconds. The counted time is that of the run that confirms it, three times the others'
+    #[arg(long, value_name = "X", conflicts_with = "rate", value_parser = milliseconds)]
+    search_p99_ms: Option<f64>,
     /// How the operations of an open loop follow each other: constant or poisson
     #[arg(long, value_name = "KIND", default_value = "poisson", value_parser = arrivals)]
     arrivals: Arrivals,
@@ -62,6 +67,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     job.workload.check(&job.protocol)?;
     let interrupted = interrupt::flag()?;
     let mut fleet = Fleet::new(&options.agent, options.workers)?;
+    if let Some(p99_ms) = options.search_p99_ms {
+        let objective = Objective { p99_ms, arrivals: options.arrivals };
+        return search_for(&job, objective, &mut fleet, &interrupted);
+    }
     point::prepare(&job, &mut fleet)?;
     let mut so_far = Histogram::default();
     let mut second = 0_u32;
@@ -86,6 +95,33 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Searches, with a line for each run.
+fn search_for(
+    job: &Job,
+    objective: Objective,
+    fleet: &mut Fleet,
+    interrupted: &AtomicBool,
+) -> anyhow::Result<()> {
+    let mut measure = |job: &Job| {
+        let sum =
+            point::prepare(job, fleet).and_then(|()| fleet.run(job, interrupted, || {}, |_| {}));
+        match sum {
+            Ok(sum) => point::outcome(job, sum, Usage::default()),
+            Err(error) => point::without_result(Verdict::Failed(format!("{error:#}"))),
+        }
+    };
+    let mut tell = |trial: &Trial| println!("{}", tried(trial));
+    let outcome = search::search(job, objective, &mut measure, &mut tell);
+    if outcome.operations == 0 {
+        if outcome.verdict == Verdict::Valid {
+            println!("\nno rate has a p99 within {} ms", objective.p99_ms);
+        }
+        return told(&outcome.verdict);
+    }
+    let load = Loop::Search { p99_ms: objective.p99_ms, arrivals: objective.arrivals };
+    summary(&Job { load, ..job.clone() }, &outcome)
 }
 
 fn job(options: &Options) -> Job {
@@ -118,13 +154,17 @@ fn summary(job: &Job, outcome: &Outcome) -> anyhow::Result<()> {
     );
     match job.load {
         Loop::Closed => table(&[("response", &outcome.response)]),
-        Loop::Open { .. } => table(&[
+        Loop::Open { .. } | Loop::Search { .. } => table(&[
             ("response", &outcome.response),
             ("service", &outcome.service),
             ("lag", &outcome.lag),
         ]),
     }
-    match &outcome.verdict {
+    told(&outcome.verdict)
+}
+
+fn told(verdict: &Verdict) -> anyhow::Result<()> {
+    match verdict {
         Verdict::Valid => {}
         Verdict::Invalid(why) => println!("this says little of the server: {why}"),
         Verdict::Failed(why) => bail!("{why}"),
@@ -159,6 +199,12 @@ fn arrivals(text: &str) -> Result<Arrivals, String> {
         "poisson" => Ok(Arrivals::Poisson),
         _ => Err("constant or poisson".to_owned()),
     }
+}
+
+fn milliseconds(text: &str) -> Result<f64, String> {
+    let milliseconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let is_some = milliseconds > 0.0 && milliseconds < 1e6;
+    is_some.then_some(milliseconds).ok_or_else(|| "above 0 and below 1e6".to_owned())
 }
 
 /// Of time, as [`std::time::Duration`] can hold it.

@@ -56,6 +56,8 @@ struct Points {
     /// Operations a second of an open loop; none: a closed loop.
     #[serde(default)]
     rates: Vec<f64>,
+    /// Instead of rates: the highest one that meets this is searched for.
+    search: Option<Objective>,
     #[serde(default = "poisson")]
     arrivals: Arrivals,
     /// Instead of the scenario's.
@@ -82,12 +84,31 @@ fn poisson() -> Arrivals {
     Arrivals::Poisson
 }
 
+/// What a search looks for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Objective {
+    p99_ms: f64,
+}
+
 /// A point that is to be measured, and its workload in a form that can be.
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
     pub(crate) point: Point,
     pub(crate) workload: Workload,
     pub(crate) drain_seconds: f64,
+}
+
+impl Points {
+    fn check(&self, protocol: &str) -> anyhow::Result<()> {
+        if self.search.is_some() && !self.rates.is_empty() {
+            bail!("either rates or a search");
+        }
+        if self.search.is_some_and(|Objective { p99_ms }| !(p99_ms > 0.0 && p99_ms < 1e6)) {
+            bail!("a search needs a p99_ms above 0 and below 1e6");
+        }
+        self.workload.check(protocol)
+    }
 }
 
 impl Scenario {
@@ -116,7 +137,7 @@ impl Scenario {
                     if !defined.protocols.iter().any(|known| known == protocol) {
                         bail!("{server} does not speak {protocol:?}, but {:?}", defined.protocols);
                     }
-                    points.workload.check(protocol).with_context(|| points.name.clone())?;
+                    points.check(protocol).with_context(|| points.name.clone())?;
                     let point = Point {
                         scenario: name.to_owned(),
                         server: server.to_owned(),
@@ -168,6 +189,9 @@ impl Scenario {
             let arrivals = points.arrivals;
             let mut loops: Vec<Loop> =
                 points.rates.iter().map(|&rate| Loop::Open { rate, arrivals }).collect();
+            let search =
+                points.search.map(|Objective { p99_ms }| Loop::Search { p99_ms, arrivals });
+            loops.extend(search);
             if loops.is_empty() {
                 loops.push(Loop::Closed);
             }
@@ -236,6 +260,23 @@ mod tests {
     }
 
     #[test]
+    fn a_search_is_one_point_of_each_server_and_repeat() {
+        let points = r#"
+            [[point]]
+            name = "read"
+            workload = { kind = "read", objects = 10, record_bytes = 100 }
+            connections = [8]
+            search = { p99_ms = 5.0 }
+        "#;
+        let tasks = tasks(&format!("{HEAD}pin = {{ server = [0], workers = [1] }}\n{points}"));
+        let tasks = tasks.unwrap();
+        assert_eq!(tasks.len(), 4);
+        let load = Loop::Search { p99_ms: 5.0, arrivals: Arrivals::Poisson };
+        let pin = Some(Pin { server: vec![0], workers: vec![1] });
+        assert!(tasks.iter().all(|task| task.point.load == load && task.point.pin == pin));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         let with = |variant: &str, workload: &str| {
             let point = format!(
@@ -257,5 +298,12 @@ mod tests {
         assert!(failure("a:msgpack", none).contains("no objects"));
         let zipf = "{ kind = 'read', objects = 9, record_bytes = 9, choice = { zipf = -1.0 } }";
         assert!(failure("a:msgpack", zipf).contains("Zipf"));
+        let search = |search: &str| {
+            format!("{:#}", with("a:msgpack", &format!("{read}\n{search}")).unwrap_err())
+        };
+        assert!(search("search = { p99_ms = 1.0 }\nrates = [1.0]").contains("either"));
+        for objective in ["0.0", "-1.0", "nan", "inf"] {
+            assert!(search(&format!("search = {{ p99_ms = {objective} }}")).contains("p99_ms"));
+        }
     }
 }

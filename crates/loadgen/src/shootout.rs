@@ -9,13 +9,14 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use measure::record::SCHEMA;
-use measure::{Host, Outcome, Record, Verdict};
+use measure::{Host, Loop, Outcome, Record, Trial, Verdict};
 
 use crate::control::{Job, unix_ns};
 use crate::fleet::Fleet;
 use crate::scenario::{Scenario, Task};
+use crate::search::Objective;
 use crate::servers::{self, Running, Servers};
-use crate::{interrupt, pin, point, report};
+use crate::{interrupt, pin, point, report, search};
 
 /// Measure servers side by side, as a scenario says, and write a report.
 ///
@@ -156,14 +157,22 @@ fn measure_all(
         }
         let server = running.get(&key).context("it was just started")?;
         let job = job(task, server);
-        let mut line = Progress::new(number, tasks.len(), began, task);
+        let line = Progress::new(number, tasks.len(), began, task);
         let workers = match &mut fleet {
             Some(fleet) => fleet,
             None => fleet.insert(Fleet::new(&options.agent, task.point.workers)?),
         };
         let began_unix = unix_ns() / 1_000_000_000;
-        let outcome =
-            point::measure(&job, server, workers, interrupted, |second| line.tell(second));
+        let mut measure = |job: &Job| {
+            point::measure(job, server, workers, interrupted, |second| line.tell(second))
+        };
+        let outcome = match task.point.load {
+            Loop::Search { p99_ms, arrivals } => {
+                let objective = Objective { p99_ms, arrivals };
+                search::search(&job, objective, &mut measure, &mut |trial| line.tried(trial))
+            }
+            Loop::Closed | Loop::Open { .. } => measure(&job),
+        };
         line.end(&outcome);
         let is_failure = matches!(outcome.verdict, Verdict::Failed(_));
         if is_failure && interrupted.load(Ordering::Relaxed) {
@@ -240,13 +249,18 @@ impl Progress {
         }
     }
 
-    fn tell(&mut self, second: &measure::Histogram) {
+    fn tried(&self, trial: &Trial) {
+        self.show(&tried(trial));
+    }
+
+    fn tell(&self, second: &measure::Histogram) {
         self.show(&format!("{} in the last second", second.count()));
     }
 
     fn end(self, outcome: &Outcome) {
         let text = match &outcome.verdict {
             Verdict::Failed(why) => format!("FAILED: {why}"),
+            Verdict::Valid if outcome.operations == 0 => "no rate meets the objective".to_owned(),
             verdict => format!(
                 "{:>9.0}/s  p50 {:>8}  p99 {:>8}  server {:>6.2} us/op{}",
                 outcome.rate(),
@@ -262,6 +276,12 @@ impl Progress {
         let clear = if self.terminal { "\r\x1b[2K" } else { "" };
         println!("{clear}{} {text}", self.head);
     }
+}
+
+/// A run of a search, for people.
+pub(crate) fn tried(trial: &Trial) -> String {
+    let rate = trial.rate.unwrap_or(trial.achieved);
+    format!("{rate:>9.0}/s {}, p99 {}", search::said(&trial.judgement), duration(trial.p99_ns))
 }
 
 /// For people.

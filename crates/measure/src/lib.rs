@@ -17,6 +17,8 @@ pub mod usage;
 
 pub use histogram::Histogram;
 pub use host::Host;
-pub use record::{Arrivals, Interval, Loop, Outcome, Pin, Point, Record, RecordError, Verdict};
+pub use record::{
+    Arrivals, Interval, Judgement, Loop, Outcome, Pin, Point, Record, RecordError, Trial, Verdict,
+};
 pub use stats::{Comparison, Effect};
 pub use usage::Usage;

@@ -83,6 +83,15 @@ pub enum Loop {
         /// How they follow each other.
         arrivals: Arrivals,
     },
+    /// By schedules of several rates, to find the highest one that meets an objective: 99 % of the
+    /// responses within `p99_ms`, no error, and as many answers as arrivals. The outcome is that of
+    /// the run that confirmed it.
+    Search {
+        /// In milliseconds.
+        p99_ms: f64,
+        /// How operations follow each other.
+        arrivals: Arrivals,
+    },
 }
 
 /// CPUs by their numbers, those of each process; with none of them it may run on all.
@@ -136,6 +145,45 @@ pub struct Outcome {
     pub spun_seconds: f64,
     /// Bytes that the workers sent and received.
     pub bytes: (u64, u64),
+    /// The runs of a search, in their order; none of other points.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trials: Vec<Trial>,
+}
+
+/// One run of a search.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Operations a second that were asked for; absent in the closed loop that comes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// The counted time, in seconds.
+    pub seconds: f64,
+    /// Operations a second that were answered in it.
+    pub achieved: f64,
+    /// Percentile of the responses in nanoseconds.
+    pub p50_ns: u64,
+    /// Likewise.
+    pub p99_ns: u64,
+    /// Likewise, of how late the generator was.
+    pub lag_p99_ns: u64,
+    /// What it says of its rate.
+    pub judgement: Judgement,
+}
+
+/// What a run of a search says of its rate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Judgement {
+    /// The objective was met.
+    Passed,
+    /// The responses took longer.
+    TooSlow,
+    /// The server answered less than 98 % of what was asked for in the same time.
+    Behind,
+    /// The objective was not met, and the generator was the bottleneck, for this reason.
+    Invalid(String),
+    /// It was the closed loop that shows about where to begin.
+    Probe,
 }
 
 /// Whether a point means what it says.
@@ -144,7 +192,8 @@ pub struct Outcome {
 pub enum Verdict {
     /// It does.
     Valid,
-    /// The generator was the bottleneck, for this reason: no result of the server.
+    /// The generator was the bottleneck, or a search found nothing sure, for this reason: no result
+    /// of the server.
     Invalid(String),
     /// A wrong answer, a lost commit, an error: no result at all.
     Failed(String),

@@ -64,7 +64,7 @@ impl<'a> Cell<'a> {
     }
 
     pub(super) fn values(&self, quantity: Quantity) -> Vec<f64> {
-        self.valid().map(|(_, outcome)| quantity.of(outcome)).collect()
+        self.valid().filter_map(|(_, outcome)| quantity.of(outcome)).collect()
     }
 
     /// `None` if no repeat is valid.

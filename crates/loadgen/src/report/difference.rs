@@ -49,22 +49,49 @@ pub(super) fn differences(section: &Section<'_>, a: VariantId, b: VariantId) -> 
 pub(super) fn paired(a: &Cell<'_>, b: &Cell<'_>, quantity: Quantity) -> (Vec<f64>, Vec<f64>) {
     let pairs = a.valid().filter_map(|(repeat, of_a)| {
         let (_, of_b) = b.valid().find(|(other, _)| *other == repeat)?;
-        Some((quantity.of(of_a), quantity.of(of_b)))
+        Some((quantity.of(of_a)?, quantity.of(of_b)?))
     });
     pairs.unzip()
 }
 
 /// One quantity of A and B. Repeats of one number took turns, so they are compared with each other,
-/// and one without a partner is left out. `None` if there is no pair.
+/// and one without a partner is left out. `None` if there is no pair, and for latencies of a search:
+/// those of different rates say nothing.
 pub(super) fn difference(
     section: &Section<'_>,
     condition: Condition,
     quantity: Quantity,
     (a, b): (VariantId, VariantId),
 ) -> Option<Difference> {
+    if condition.is_search() && ![Quantity::Rate, Quantity::ServerCpu].contains(&quantity) {
+        return None;
+    }
     let (a, b) = (section.cells.get(&(condition, a))?, section.cells.get(&(condition, b))?);
     let (a, b) = paired(a, b, quantity);
     let comparison = stats::compare(&a, &b)?;
     let medians = (stats::median(&a)?, stats::median(&b)?);
     Some(Difference { condition, quantity, medians, comparison, pairs: a.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::group::Groups;
+    use crate::report::tests::{loaded, searches};
+
+    /// Latencies at different rates say nothing of who is faster.
+    #[test]
+    fn searches_are_compared_by_rate_and_cost_alone() {
+        let loaded = loaded(searches());
+        let groups = Groups::of(&loaded);
+        let variant = |name| groups.variant(name).unwrap();
+        let of = |a, b| {
+            let found = differences(&groups.sections[0], variant(a), variant(b));
+            found.iter().map(|difference| difference.quantity).collect::<Vec<_>>()
+        };
+        assert_eq!(of("tokio-msgpack", "threads-pickle"), [Quantity::Rate, Quantity::ServerCpu]);
+        // Nothing is a multiple of no rate, and it costs nothing.
+        assert_eq!(of("tokio-msgpack", "zeo-msgpack"), []);
+        assert_eq!(of("zeo-msgpack", "tokio-msgpack"), [Quantity::Rate]);
+    }
 }

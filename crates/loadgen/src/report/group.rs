@@ -25,8 +25,9 @@ pub(super) type VariantId = usize;
 pub(super) struct Condition {
     pub(super) load: Load,
     pub(super) connections: u32,
-    /// Operations a second, as the bits of a positive number: these have its order. 0 if closed.
-    rate_bits: u64,
+    /// Operations a second of an open loop, or the milliseconds of a search's objective, as the bits
+    /// of a positive number: these have its order. 0 if closed.
+    level_bits: u64,
     workers: u32,
 }
 
@@ -36,6 +37,9 @@ pub(super) enum Load {
     Closed,
     Constant,
     Poisson,
+    /// The highest rate that meets an objective.
+    ConstantSearch,
+    PoissonSearch,
 }
 
 /// What is equal for all points that may be compared.
@@ -132,22 +136,29 @@ impl fmt::Display for Variant {
 
 impl Condition {
     pub(super) fn of(point: &Point) -> Self {
-        let (load, rate) = match point.load {
+        let (load, level) = match point.load {
             Loop::Closed => (Load::Closed, 0.0),
             Loop::Open { rate, arrivals: Arrivals::Constant } => (Load::Constant, rate),
             Loop::Open { rate, arrivals: Arrivals::Poisson } => (Load::Poisson, rate),
+            Loop::Search { p99_ms, arrivals: Arrivals::Constant } => (Load::ConstantSearch, p99_ms),
+            Loop::Search { p99_ms, arrivals: Arrivals::Poisson } => (Load::PoissonSearch, p99_ms),
         };
         Self {
             load,
             connections: point.connections,
-            rate_bits: rate.abs().to_bits(),
+            level_bits: level.abs().to_bits(),
             workers: point.workers,
         }
     }
 
-    /// Operations a second that were asked for; 0 in a closed loop.
-    pub(super) fn rate(self) -> f64 {
-        f64::from_bits(self.rate_bits)
+    /// Operations a second that were asked for, or milliseconds within which 99 % of the responses
+    /// had to be; 0 in a closed loop.
+    pub(super) fn level(self) -> f64 {
+        f64::from_bits(self.level_bits)
+    }
+
+    pub(super) fn is_search(self) -> bool {
+        matches!(self.load, Load::ConstantSearch | Load::PoissonSearch)
     }
 }
 
@@ -157,7 +168,13 @@ impl fmt::Display for Condition {
         write!(f, "{} connection{plural}, ", self.connections)?;
         match self.load {
             Load::Closed => f.write_str("closed loop"),
-            load => write!(f, "open loop, {}/s {}", numbers::count(self.rate()), load.arrivals()),
+            load if self.is_search() => write!(
+                f,
+                "highest rate with p99 within {}, {}",
+                numbers::duration(self.level() * 1e6),
+                load.arrivals()
+            ),
+            load => write!(f, "open loop, {}/s {}", numbers::count(self.level()), load.arrivals()),
         }
     }
 }
@@ -166,8 +183,8 @@ impl Load {
     pub(super) fn arrivals(self) -> &'static str {
         match self {
             Self::Closed => "each after the answer",
-            Self::Constant => "at equal distances",
-            Self::Poisson => "Poisson",
+            Self::Constant | Self::ConstantSearch => "at equal distances",
+            Self::Poisson | Self::PoissonSearch => "Poisson",
         }
     }
 }
@@ -209,6 +226,11 @@ impl Section<'_> {
         let mut conditions: Vec<_> = self.cells.keys().map(|(condition, _)| *condition).collect();
         conditions.dedup();
         conditions
+    }
+
+    /// Those that are searches.
+    pub(super) fn searches(&self) -> Vec<Condition> {
+        self.conditions().into_iter().filter(|condition| condition.is_search()).collect()
     }
 
     /// The cells of a condition.

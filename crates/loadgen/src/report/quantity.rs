@@ -27,8 +27,12 @@ use Quantity::{Bytes, GeneratorCpu, P50, P99, P999, Rate, ServerCpu};
 pub(super) const COMPARED: [Quantity; 4] = [Rate, P50, P99, ServerCpu];
 
 impl Quantity {
-    pub(super) fn of(self, outcome: &Outcome) -> f64 {
-        match self {
+    /// `None` if nothing was done of which it could be known.
+    pub(super) fn of(self, outcome: &Outcome) -> Option<f64> {
+        if self != Rate && outcome.operations == 0 {
+            return None;
+        }
+        Some(match self {
             Rate => outcome.rate(),
             P50 => outcome.response.quantile_ns(0.5) as f64,
             P99 => outcome.response.quantile_ns(0.99) as f64,
@@ -36,7 +40,7 @@ impl Quantity {
             ServerCpu => outcome.server_cpu_us(),
             GeneratorCpu => outcome.generator_cpu_us(),
             Bytes => bytes_per_operation(outcome, outcome.bytes.0 + outcome.bytes.1),
-        }
+        })
     }
 
     pub(super) fn label(self) -> &'static str {

@@ -35,6 +35,13 @@ pub(super) fn some() -> Vec<Record> {
     records
 }
 
+/// The searches of the sample: one variant meets the objective at no rate, and one search is invalid.
+pub(super) fn searches() -> Vec<Record> {
+    let mut records = sample::records();
+    records.retain(|record| matches!(record.point.load, measure::Loop::Search { .. }));
+    records
+}
+
 fn options() -> Options {
     Options {
         records: vec!["reports/records/a b".into()],
@@ -88,6 +95,23 @@ fn a_report_says_what_it_is_and_names_what_has_no_result() {
         "{markdown}"
     );
     assert_eq!((html, markdown), both(&loaded(some())), "the same again");
+}
+
+#[test]
+fn searches_are_told_by_their_rates() {
+    let (html, markdown) = both(&loaded(searches()));
+    assert!(html.contains("<h3>Highest rates</h3>") && html.contains(words::SEARCH));
+    assert!(html.contains(">none</td>"), "ZEO's rate");
+    let condition = "64 connections, highest rate with p99 within 250 µs, Poisson";
+    for text in [&html, &markdown] {
+        assert!(text.contains(condition));
+        assert!(text.contains("a higher rate was limited by the generator: late"));
+        assert!(!text.contains("NaN") && !text.contains("inf "));
+    }
+    assert!(markdown.contains(&format!("| zeo-msgpack | {condition} | 5 of 5 | 0 | – | – |")));
+    assert!(markdown.contains(" has the highest median rate: "), "{markdown}");
+    let (without, _) = both(&loaded(few()));
+    assert!(!without.contains("<h3>Highest rates</h3>"));
 }
 
 #[test]

@@ -24,6 +24,14 @@ pub(super) const MARKS: &str = "Large marks are medians of repeats, small dots t
                                 confidence intervals of the median, crosses invalid repeats (the \
                                 generator was the bottleneck). Over time, each repeat is a line.";
 
+/// How to read searches.
+pub(super) const SEARCH: &str = "Each repeat is a search: a closed loop shows about where the server \
+                                 ends, open loops bracket and halve the rates to within 5 %, and a run \
+                                 three times as long confirms the highest one. A run passes if 99 % of \
+                                 its responses, counted from when they were due, are within the \
+                                 objective, the server answers at least 98 % as fast as it is asked, \
+                                 and nothing fails. None: no rate passed.";
+
 /// The difference between A and B as a sentence; `workload` is on what.
 pub(super) fn sentence(difference: &Difference, a: &str, b: &str, workload: &str) -> String {
     format!("{} on {workload} with {}.", claim(difference, a, b), difference.condition)
@@ -103,10 +111,9 @@ pub(super) struct Finding {
     pub(super) sentences: Vec<String>,
 }
 
-/// What was found in each section.
+/// What was found in each section, and by each of its searches.
 pub(super) fn findings(groups: &Groups<'_>, baseline: VariantId) -> Vec<Finding> {
-    let finding = |section| {
-        let condition = Section::headline(section)?;
+    let finding = |(section, condition)| {
         let mut sentences: Vec<_> = fastest(groups, section, condition).into_iter().collect();
         let mut unknown = Vec::new();
         let other = groups.name(baseline);
@@ -132,9 +139,15 @@ pub(super) fn findings(groups: &Groups<'_>, baseline: VariantId) -> Vec<Finding>
             ));
         }
         let place = format!("{}, {condition}", heading(groups, section));
-        Some(Finding { place, sentences })
+        Finding { place, sentences }
     };
-    groups.sections.iter().filter_map(finding).collect()
+    let places = groups.sections.iter().flat_map(|section| {
+        let headline = section.headline();
+        let searches =
+            section.searches().into_iter().filter(move |search| Some(*search) != headline);
+        headline.into_iter().chain(searches).map(move |condition| (section, condition))
+    });
+    places.map(finding).collect()
 }
 
 /// Where the rates of closed loops say something else than `rate`.
@@ -157,6 +170,9 @@ fn fastest(groups: &Groups<'_>, section: &Section<'_>, condition: Condition) -> 
     let cells =
         section.at(condition).filter_map(|(variant, cell)| Some((variant, cell, rate(cell)?)));
     let (variant, cell, rate) = cells.max_by(|(.., a), (.., b)| a.total_cmp(b))?;
+    if rate == 0.0 {
+        return Some("No variant meets the objective at any rate.".to_owned());
+    }
     let p99 = Quantity::P99.format(cell.median(Quantity::P99)?);
     Some(format!(
         "{} has the highest median rate: {} operations/s, with a p99 latency of {p99}.",

@@ -13,6 +13,8 @@ pub(crate) enum Manner {
     Fixed(Duration),
     /// Every tenth answer takes longer.
     Bimodal { usual: Duration, slow: Duration },
+    /// One answer after the other, at most so many a second.
+    Limited { per_second: u32 },
     /// Nothing leaves in the first tenth of each period, as if it stood still.
     Stalls { usual: Duration, period: Duration },
     /// One byte of this answer is wrong.
@@ -34,6 +36,8 @@ pub(crate) struct Fake {
 struct State {
     manner: Manner,
     began: Instant,
+    /// When the last answer of a limited server is out.
+    free: Mutex<Instant>,
     asked: Mutex<u64>,
     asked_more: Condvar,
 }
@@ -58,6 +62,7 @@ impl Fake {
         let state = Arc::new(State {
             manner,
             began: Instant::now(),
+            free: Mutex::new(Instant::now()),
             asked: Mutex::new(0),
             asked_more: Condvar::new(),
         });
@@ -149,6 +154,11 @@ impl State {
             Manner::Fixed(delay) => came + delay,
             Manner::Bimodal { slow, .. } if number.is_multiple_of(10) => came + slow,
             Manner::Bimodal { usual, .. } => came + usual,
+            Manner::Limited { per_second } => {
+                let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+                *free = came.max(*free) + Duration::from_secs(1) / per_second;
+                *free
+            }
             Manner::Stalls { usual, period } => {
                 let due = came + usual;
                 let nanos = due.duration_since(self.began).as_nanos() % period.as_nanos();

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use measure::{Histogram, Outcome, Record, Verdict};
+use measure::{Histogram, Judgement, Outcome, Pin, Record, Trial, Verdict};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
@@ -220,6 +220,54 @@ fn what_was_due_when_the_end_was_slept_through_is_still_asked() {
     assert!((499..=501).contains(&outcome.operations), "{}", outcome.operations);
 }
 
+/// A server of which it is known how many it can answer.
+#[test]
+fn a_search_ends_near_what_the_server_can_do() {
+    let bench = Bench::new(
+        Manner::Limited { per_second: 1_000 },
+        "repeats = 1\nseconds = 0.6",
+        &point("search = { p99_ms = 60.0 }\narrivals = 'constant'"),
+    );
+    let output = bench.run();
+    assert!(output.status.success(), "{}", text(&output));
+    let outcome = bench.outcome();
+    let last = outcome.trials.last().expect("there are runs");
+    assert_eq!(last.judgement, Judgement::Passed, "{:?}", outcome.trials);
+    assert_eq!(outcome.trials.first().map(|trial| trial.rate), Some(None), "a closed loop");
+    // Halves end within 5 %, and a server keeps up that answers 98 %. A busy machine may fail a run.
+    let rate = last.rate.expect("an open loop");
+    assert!((700.0..1_021.0).contains(&rate), "{:?}", outcome.trials);
+    assert!((rate - outcome.rate()).abs() < 0.05 * rate, "{rate}, {}", outcome.rate());
+    assert!(outcome.response.quantile_ns(0.99) <= 60_000_000);
+    let faster = |trial: &&Trial| trial.judgement != Judgement::Passed && trial.rate > last.rate;
+    assert!(outcome.trials.iter().any(|trial| faster(&trial)), "{:?}", outcome.trials);
+    let page = fs::read_to_string(bench.folder.path().join("pages/test/summary.md")).unwrap();
+    assert!(page.contains("highest rate with p99 within 60 ms"), "{page}");
+}
+
+#[test]
+fn pinned_processes_are_measured_and_the_record_says_so() {
+    let status = fs::read_to_string("/proc/self/status").expect("this is Linux");
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let cpu: u32 = allowed.unwrap().trim().split([',', '-']).next().unwrap().parse().unwrap();
+    let pinned = |cpu: u32| {
+        let settings =
+            format!("repeats = 1\nseconds = 0.2\npin = {{ server = [{cpu}], workers = [{cpu}] }}");
+        Bench::new(Manner::Fixed(ms(2)), &settings, &point(""))
+    };
+    {
+        let bench = pinned(cpu);
+        let output = bench.run();
+        assert!(output.status.success(), "{}", text(&output));
+        let path = bench.files().into_keys().next().expect("a record");
+        let pin = Record::read(&path).expect("a whole record").point.pin;
+        assert_eq!(pin, Some(Pin { server: vec![cpu], workers: vec![cpu] }));
+    }
+    let output = pinned(1023).run();
+    assert!(!output.status.success());
+    assert!(text(&output).contains("CPU 1023 is not there"), "{}", text(&output));
+}
+
 fn signal(child: &Child, signal: Signal) {
     let pid = Pid::from_child(child);
     kill_process(pid, signal).expect("it is ours, and runs");
@@ -271,7 +319,8 @@ fn a_rerun_measures_nothing_again() {
     assert!(text(&again).contains("2 of 2 points are there"), "{}", text(&again));
     assert_eq!(bench.fake.asked(), asked);
     assert_eq!(bench.files(), files);
-    assert!(bench.command().arg("--force").output().unwrap().status.success());
+    let forced = bench.command().arg("--force").output().unwrap();
+    assert!(forced.status.success(), "{}", text(&forced));
     assert!(bench.fake.asked() > asked);
 }
 

@@ -55,3 +55,19 @@ fn an_interruption_ends_it_with_what_is_known() {
     assert!(rest.iter().any(|line| line.starts_with("interrupted after ")), "{rest:?}");
     assert!(rest.iter().any(|line| line.starts_with("response ")), "{rest:?}");
 }
+
+#[test]
+fn a_search_has_a_line_for_each_run_and_may_find_nothing() {
+    let _alone = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    let fake = Fake::start(Manner::Fixed(ms(5)));
+    let found = |p99_ms: &str| {
+        let output = command(&fake, &["--seconds=0.6", "--search-p99-ms", p99_ms]).output();
+        text(&output.unwrap())
+    };
+    let said = found("4");
+    assert!(said.contains("/s was the closed loop, p99") && !said.contains("passed"), "{said}");
+    // A generator that a busy machine makes late says so, rather than what it cannot know.
+    let ends = ["no rate has a p99 within 4 ms", "limited by the generator"];
+    assert!(ends.iter().any(|end| said.contains(end)), "{said}");
+    assert!(found("0").contains("above 0"));
+}

@@ -36,6 +36,7 @@ fn record() -> Record {
         generator: Usage::default(),
         spun_seconds: 0.0,
         bytes: (10, 20),
+        trials: Vec::new(),
     };
     let versions = BTreeMap::from([("loadgen".to_owned(), "0.1.0".to_owned())]);
     let host = Host::default();
@@ -65,7 +66,7 @@ fn older_records_can_be_read() {
     let text = serde_json::to_string(&record()).unwrap();
     let older = text.replace(r#""spun_seconds":0.0,"#, "");
     assert_ne!(older, text);
-    for name in ["pin", "completed"] {
+    for name in ["pin", "completed", "trials"] {
         assert!(!older.contains(name), "{older}");
     }
     assert_eq!(serde_json::from_str::<Record>(&older).unwrap(), record());

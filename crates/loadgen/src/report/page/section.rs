@@ -20,7 +20,12 @@ pub(super) fn section(
     push(html, format_args!("<p class=\"hint\">{}</p>\n", words::MARKS));
     let mut overview = plots::latencies(groups, section);
     overview.extend(plots::scaling(groups, section));
+    for condition in section.searches() {
+        overview.extend(plots::highest(groups, section, condition));
+        overview.extend(plots::trials(groups, section, condition));
+    }
     figures(html, &overview)?;
+    tables::searches(html, report, section);
     html.push_str("<h3>All points</h3>\n");
     tables::points(html, groups, section);
     html.push_str("<h3>Compared</h3>\n");

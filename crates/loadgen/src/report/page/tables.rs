@@ -173,6 +173,53 @@ pub(super) fn differences(html: &mut String, report: &Report<'_>, section: &Sect
     table.end();
 }
 
+/// What searches found, if there are any: the highest rates, and how they compare with the baseline's.
+pub(super) fn searches(html: &mut String, report: &Report<'_>, section: &Section<'_>) {
+    let searches = section.searches();
+    if searches.is_empty() {
+        return;
+    }
+    let (groups, baseline) = (report.groups, report.baseline);
+    push(html, format_args!("<h3>Highest rates</h3>\n<p>{}</p>\n", words::SEARCH));
+    let compared = format!("as a multiple of {}", groups.name(baseline));
+    let columns = [
+        "variant",
+        "condition",
+        "valid repeats",
+        "operations/s",
+        "95 % interval",
+        &compared,
+        "p99 then",
+        "runs",
+    ];
+    let mut table = Table::begin(html, &columns);
+    for condition in searches {
+        for (variant, cell) in section.at(condition) {
+            table.row(Some(variant));
+            table.variant(groups, variant);
+            table.condition(condition);
+            let (valid, all) = (cell.valid().count(), cell.repeats.len());
+            table.number(Some(valid as f64), |_| format!("{valid} of {all}"));
+            let name =
+                |rate: f64| if rate > 0.0 { numbers::count(rate) } else { "none".to_owned() };
+            table.number(cell.median(Quantity::Rate), name);
+            let interval = cell.interval(Quantity::Rate);
+            let text = interval.map(|(low, high)| format!("{}..{}", name(low), name(high)));
+            table.text(&text.unwrap_or_else(|| "too few repeats".to_owned()));
+            let pair = (variant, baseline);
+            let other =
+                (variant != baseline).then(|| difference(section, condition, Quantity::Rate, pair));
+            table.difference(other.flatten().as_ref());
+            table.number(cell.median(Quantity::P99), |p99| Quantity::P99.format(p99));
+            let runs: usize =
+                cell.repeats.iter().map(|source| source.record.outcome.trials.len()).sum();
+            table.number(Some(runs as f64), |runs| runs.to_string());
+            table.end_row();
+        }
+    }
+    table.end();
+}
+
 /// Rate and server CPU of a condition, servers down and protocols across; the stronger the colour,
 /// the better.
 pub(super) fn matrices(

@@ -65,5 +65,5 @@ fn bars(
         let parts = [a, b].map(|part| part / longest).to_vec();
         Layer { variant, name: groups.name(variant), marks: vec![Mark::Bar { parts, text }] }
     };
-    Some(Plot { title, kind: Kind::Bars, layers: rows.iter().map(layer).collect() })
+    Some(Plot { title, kind: Kind::Bars, limit: None, layers: rows.iter().map(layer).collect() })
 }

@@ -15,9 +15,9 @@ pub(super) fn curve<'a>(
 ) -> Vec<Mark> {
     let (mut repeats, mut line, mut band) = (Vec::new(), Vec::new(), Vec::new());
     for (condition, cell) in cells {
-        let at = |outcome: &Outcome| (x(condition, outcome), y.of(outcome));
-        repeats.extend(cell.invalid().map(at).map(Mark::Invalid));
-        let valid: Vec<_> = cell.valid().map(|(_, outcome)| at(outcome)).collect();
+        let at = |outcome: &Outcome| Some((x(condition, outcome), y.of(outcome)?));
+        repeats.extend(cell.invalid().filter_map(at).map(Mark::Invalid));
+        let valid: Vec<_> = cell.valid().filter_map(|(_, outcome)| at(outcome)).collect();
         let xs: Vec<_> = valid.iter().map(|(x, _)| *x).collect();
         let Some((x, y_median)) = stats::median(&xs).zip(cell.median(y)) else { continue };
         line.push((x, y_median));

@@ -44,6 +44,14 @@ fn curves(plot: &Plot, x: &Axis, y: &Axis) -> Result<String> {
     let frame = Frame { height: HEIGHT, left: LEFT, right: RIGHT, top: TOP, bottom: BOTTOM };
     let grid = frame.shapes(|chart| grid(chart, x, y))?;
     write!(svg, "<g class=\"grid\">{grid}</g>")?;
+    if let Some(limit) = plot.limit.map(|limit| y.place(limit)) {
+        let ends = vec![(0.0, limit), (1.0, limit)];
+        let shapes = frame.shapes(|chart| {
+            chart.draw_series([PathElement::new(ends, line(1.5))])?;
+            Ok(())
+        })?;
+        write!(svg, "<g class=\"limit\">{shapes}</g>")?;
+    }
     texts(&mut svg, x, y)?;
     let place = |(at_x, at_y): (f64, f64)| (x.place(at_x), y.place(at_y));
     for layer in &plot.layers {

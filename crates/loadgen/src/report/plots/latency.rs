@@ -11,7 +11,7 @@ use crate::report::quantity::Quantity;
 /// kind of open loop over its rates.
 pub(in crate::report) fn latencies(groups: &Groups<'_>, section: &Section<'_>) -> Vec<Plot> {
     let mut series: Vec<(String, Vec<Condition>)> = Vec::new();
-    for condition in section.conditions() {
+    for condition in section.conditions().into_iter().filter(|condition| !condition.is_search()) {
         let title = match condition.load {
             Load::Closed => "closed loop, each point a number of connections".to_owned(),
             load => {
@@ -42,7 +42,7 @@ fn plot(
     let layer = |variant: usize| {
         let cells =
             conditions.iter().filter_map(|c| Some((*c, section.cells.get(&(*c, variant))?)));
-        let marks = curve(cells, |_, outcome| Quantity::Rate.of(outcome), quantity);
+        let marks = curve(cells, |_, outcome| outcome.rate(), quantity);
         Layer { variant, name: groups.name(variant), marks }
     };
     Plot::curves(

@@ -7,6 +7,7 @@ mod draw;
 mod latency;
 mod percentiles;
 mod scaling;
+mod search;
 mod time;
 
 use axis::Axis;
@@ -18,6 +19,7 @@ pub(super) use draw::draw;
 pub(super) use latency::latencies;
 pub(super) use percentiles::percentiles;
 pub(super) use scaling::scaling;
+pub(super) use search::{highest, trials};
 pub(super) use time::over_time;
 
 /// A plot in its own coordinates.
@@ -26,6 +28,8 @@ pub(super) struct Plot {
     /// What it shows; stands above it.
     pub(super) title: String,
     kind: Kind,
+    /// What the values of an upright axis are held against.
+    limit: Option<f64>,
     layers: Vec<Layer>,
 }
 
@@ -81,7 +85,7 @@ impl Plot {
         }
         let marks = layers.iter().flat_map(|layer| &layer.marks);
         let (xs, ys): (Vec<f64>, Vec<f64>) = marks.flat_map(Mark::extent).unzip();
-        Some(Self { title, kind: Kind::Curves { x: x(&xs), y: y(&ys) }, layers })
+        Some(Self { title, kind: Kind::Curves { x: x(&xs), y: y(&ys) }, limit: None, layers })
     }
 }
 

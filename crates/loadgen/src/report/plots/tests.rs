@@ -1,6 +1,6 @@
 use super::*;
 use crate::report::group::{Condition, Groups, Load, Section};
-use crate::report::tests::{loaded, some};
+use crate::report::tests::{loaded, searches, some};
 
 fn section<'a>(groups: &'a Groups<'a>) -> &'a Section<'a> {
     &groups.sections[0]
@@ -101,4 +101,30 @@ fn what_is_drawn_is_one_group_for_each_variant_and_escaped() {
         assert!(svg.contains("tokio-&lt;&amp;&gt;") && !svg.contains("<&>"), "{svg}");
         assert!(!svg.contains("NaN"));
     }
+}
+
+#[test]
+fn a_search_is_bars_of_what_was_found_and_dots_of_all_runs() {
+    let loaded = loaded(searches());
+    let groups = Groups::of(&loaded);
+    let section = section(&groups);
+    let [condition] = section.searches()[..] else { panic!("one search") };
+    assert!(latencies(&groups, section).is_empty(), "their rates are no one's choice");
+    let bars = highest(&groups, section, condition).unwrap();
+    let bar = |name| match marks(&bars, name) {
+        [Mark::Bar { parts, text }] => (parts.iter().sum::<f64>(), text.clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(bar("zeo-msgpack"), (0.0, "none".to_owned()));
+    let (length, text) = bar("tokio-msgpack");
+    assert!(length > 0.9 && text.contains(".."), "{length}, {text}");
+    let runs = trials(&groups, section, condition).unwrap();
+    assert_eq!(runs.limit, Some(250_000.0));
+    // Seven open loops of each of five repeats.
+    let of_one = marks(&runs, "tokio-msgpack");
+    let dots = count(of_one, |mark| matches!(mark, Mark::Repeat(_)));
+    let crosses = count(of_one, |mark| matches!(mark, Mark::Invalid(_)));
+    assert_eq!((dots + crosses, of_one.len()), (35, 35));
+    let svg = draw(&runs).unwrap();
+    assert_eq!(svg.matches("class=\"limit\"").count(), 1);
 }
