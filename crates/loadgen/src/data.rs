@@ -1,4 +1,4 @@
-//! The bytes of records: a function of oid and revision, so that every reply can be checked.
+//! The bytes of records: a function of oid, revision and length, so that every reply can be checked.
 
 use protocol::Oid;
 
@@ -12,7 +12,7 @@ pub(crate) fn append(oid: Oid, revision: u64, bytes: usize, out: &mut Vec<u8>) {
     out.reserve(end - out.len());
     out.extend_from_slice(&oid.to_bytes());
     out.extend_from_slice(&revision.to_be_bytes());
-    let mut word = seed(oid, revision);
+    let mut word = seed(oid, revision, bytes.max(HEAD_BYTES));
     while out.len() < end {
         word = word.wrapping_add(STEP);
         let word = word.to_le_bytes();
@@ -21,7 +21,7 @@ pub(crate) fn append(oid: Oid, revision: u64, bytes: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// The revision of a record of `oid`, if all of it is as [`append`] makes it.
+/// The revision of a record of `oid`, if it is whole and as [`append`] makes it.
 pub(crate) fn check(oid: Oid, record: &[u8]) -> Option<u64> {
     let (own_oid, rest) = record.split_first_chunk::<8>()?;
     let (revision, rest) = rest.split_first_chunk::<8>()?;
@@ -29,7 +29,7 @@ pub(crate) fn check(oid: Oid, record: &[u8]) -> Option<u64> {
     if *own_oid != oid.to_bytes() {
         return None;
     }
-    let mut word = seed(oid, revision);
+    let mut word = seed(oid, revision, record.len());
     let (words, tail) = rest.as_chunks::<8>();
     // No early end: the loop is short, and this way it is a vector instruction or two.
     let mut differences = 0;
@@ -41,8 +41,10 @@ pub(crate) fn check(oid: Oid, record: &[u8]) -> Option<u64> {
     (differences == 0 && last.starts_with(tail)).then_some(revision)
 }
 
-fn seed(oid: Oid, revision: u64) -> u64 {
-    (oid.0 ^ revision.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// Of the length, too: what is missing at the end, or was added there, makes all other bytes wrong.
+fn seed(oid: Oid, revision: u64, bytes: usize) -> u64 {
+    (oid.0 ^ revision.rotate_left(32) ^ (bytes as u64).rotate_left(48))
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Odd, so that words come again only after 2^64.
@@ -90,6 +92,11 @@ mod tests {
         assert_eq!(check(Oid(1), &record(2, 3, 64)), None);
         let mut long = record(1, 2, 64);
         long.push(0);
+        assert_eq!(check(Oid(1), &long), None);
+        // A prefix or an extension of one that would be right.
+        assert_eq!(check(Oid(1), &record(1, 2, 64)[..56]), None);
+        long.truncate(64);
+        long.extend_from_slice(&record(1, 2, 72)[64..]);
         assert_eq!(check(Oid(1), &long), None);
     }
 }

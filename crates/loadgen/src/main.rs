@@ -26,6 +26,7 @@ mod scenario;
 mod search;
 mod servers;
 mod shootout;
+mod sizes;
 mod wire;
 mod workload;
 

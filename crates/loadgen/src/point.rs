@@ -38,8 +38,8 @@ pub(crate) fn measure(
 
 /// Writes what is to be read, and has all workers connect.
 pub(crate) fn prepare(job: &Job, fleet: &mut Fleet) -> anyhow::Result<()> {
-    if let Some((objects, bytes)) = job.workload.fill() {
-        engine::fill(&job.protocol, &job.address, objects, bytes)?;
+    if let Some((objects, sizes)) = job.workload.fill() {
+        engine::fill(&job.protocol, &job.address, objects, sizes)?;
     }
     fleet.prepare(job)
 }

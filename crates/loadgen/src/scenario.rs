@@ -296,6 +296,10 @@ mod tests {
         assert!(failure("a:msgpack", "{ kind = 'dance' }").contains("dance"));
         let none = "{ kind = 'read', objects = 0, record_bytes = 100 }";
         assert!(failure("a:msgpack", none).contains("no objects"));
+        let other = "{ kind = 'read', objects = 1, record_bytes = 'prod2' }";
+        assert!(failure("a:msgpack", other).contains("prod1"));
+        let new = "{ kind = 'commit', objects = 2, new_objects = 3, record_bytes = 100 }";
+        assert!(failure("a:msgpack", new).contains("3 new objects in a transaction of 2"));
         let zipf = "{ kind = 'read', objects = 9, record_bytes = 9, choice = { zipf = -1.0 } }";
         assert!(failure("a:msgpack", zipf).contains("Zipf"));
         let search = |search: &str| {

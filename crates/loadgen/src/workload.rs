@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::sizes::Sizes;
+
 /// A kind of work and its settings; the names are those of `benchmarks/*.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -13,8 +15,7 @@ pub(crate) enum Workload {
     Read {
         /// How many there are.
         objects: u64,
-        /// Of each record.
-        record_bytes: usize,
+        record_bytes: Sizes,
         /// Which are asked for.
         #[serde(default)]
         choice: Choice,
@@ -23,8 +24,10 @@ pub(crate) enum Workload {
     Commit {
         /// Objects of one transaction.
         objects: u64,
-        /// Of each record.
-        record_bytes: usize,
+        record_bytes: Sizes,
+        /// So many of them are new in each transaction, and the connection's own.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        new_objects: u64,
         /// All connections write the same objects, or each its own.
         #[serde(default)]
         hot: bool,
@@ -33,22 +36,15 @@ pub(crate) enum Workload {
     Mixed {
         /// How many are read.
         objects: u64,
-        /// Of each record.
-        record_bytes: usize,
+        record_bytes: Sizes,
         /// How many of the connections commit.
         committers: u32,
     },
     /// [`Self::Commit`] of one own object, beside a connection that has voted and waits.
-    StalledVoter {
-        /// Of each record.
-        record_bytes: usize,
-    },
+    StalledVoter { record_bytes: Sizes },
     /// One connection commits, all others wait for invalidations: an operation is one arrival, and
     /// its latency counts from the moment at which the commit was asked.
-    Invalidations {
-        /// Of each record.
-        record_bytes: usize,
-    },
+    Invalidations { record_bytes: Sizes },
     /// Connect, register, disconnect.
     Connect {},
 }
@@ -64,6 +60,11 @@ pub(crate) enum Choice {
     Zipf(f64),
 }
 
+/// What has been there always is left out of settings while it is as it always was.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Workload {
     /// For the record of a point.
     pub(crate) fn settings(&self) -> anyhow::Result<BTreeMap<String, serde_json::Value>> {
@@ -71,8 +72,8 @@ impl Workload {
         serde_json::from_value(value).context("settings of a workload")
     }
 
-    /// The objects that must be there beforehand: how many, and of how many bytes.
-    pub(crate) fn fill(&self) -> Option<(u64, usize)> {
+    /// The objects that must be there beforehand: how many, and how long.
+    pub(crate) fn fill(&self) -> Option<(u64, Sizes)> {
         match *self {
             Self::Read { objects, record_bytes, .. }
             | Self::Mixed { objects, record_bytes, .. } => Some((objects, record_bytes)),
@@ -103,6 +104,9 @@ impl Workload {
                 if !(0.0..100.0).contains(&exponent) =>
             {
                 bail!("{exponent} is no exponent of Zipf's law")
+            }
+            Self::Commit { objects, new_objects, .. } if new_objects > objects => {
+                bail!("{new_objects} new objects in a transaction of {objects}")
             }
             _ => Ok(()),
         }

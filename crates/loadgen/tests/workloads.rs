@@ -47,6 +47,24 @@ workload = { kind = "commit", objects = 2, record_bytes = 200, hot = true }
 connections = [4]
 servers = ["server:msgpack", "server:pickle", "server:proto"]
 [[point]]
+name = "read-prod1"
+workload = { kind = "read", objects = 300, record_bytes = "prod1" }
+connections = [4]
+servers = ["server:msgpack", "server:pickle", "server:proto"]
+[[point]]
+name = "commit-prod1"
+workload = { kind = "commit", objects = 4, new_objects = 3, record_bytes = "prod1" }
+connections = [4]
+[[point]]
+name = "commit-plone-edit"
+workload = { kind = "commit", objects = 50, new_objects = 10, record_bytes = "plone-edit" }
+connections = [2]
+servers = ["server:msgpack", "server:pickle", "server:proto"]
+[[point]]
+name = "commit-hot-bucket"
+workload = { kind = "commit", objects = 1, record_bytes = "hot-bucket", hot = true }
+connections = [3]
+[[point]]
 name = "mixed"
 workload = { kind = "mixed", objects = 300, record_bytes = 200, committers = 2 }
 connections = [4]
@@ -120,7 +138,7 @@ fn every_workload_is_done_and_checked() {
         let Record { point, outcome, .. } = Record::read(&entry.unwrap().path()).unwrap();
         outcomes.entry(point.workload).or_default().push((point.load, outcome));
     }
-    assert_eq!(outcomes.len(), 14);
+    assert_eq!(outcomes.len(), 18);
     for (workload, outcomes) in &outcomes {
         for (load, outcome) in outcomes {
             assert!(!matches!(outcome.verdict, Verdict::Failed(_)), "{workload}");

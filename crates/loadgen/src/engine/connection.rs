@@ -11,6 +11,7 @@ use protocol::Oid;
 use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::sizes::Sizes;
 use crate::wire::{self, Event, Wire};
 
 /// One connection.
@@ -121,13 +122,19 @@ impl Connection {
     }
 
     /// The load that `ticket` is the answer of, whose record has to be right.
-    pub(super) fn loaded(&mut self, ticket: u64, data: Option<&[u8]>) -> anyhow::Result<Times> {
+    pub(super) fn loaded(
+        &mut self,
+        ticket: u64,
+        data: Option<&[u8]>,
+        sizes: Sizes,
+    ) -> anyhow::Result<Times> {
         // Answers come in order, as a rule.
         let position = self.loads.iter().position(|load| load.ticket == ticket);
         let load = position.and_then(|position| self.loads.remove(position));
         let Some(Load { oid, times, .. }) = load else { bail!("an answer that nobody asked for") };
         let Some(data) = data else { bail!("object {oid} is lost") };
-        if crate::data::check(oid, data).is_none() {
+        let revision = crate::data::check(oid, data);
+        if revision.is_none_or(|revision| data.len() != sizes.bytes(oid, revision)) {
             bail!("object {oid}: {} wrong bytes", data.len());
         }
         Ok(times)

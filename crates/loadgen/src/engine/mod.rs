@@ -65,8 +65,8 @@ impl Engine {
         }
         engine.wait_until(|slots| slots.iter().all(|slot| slot.connection.wire.is_open()))?;
         for slot in &mut engine.slots {
-            if let Role::Stall { oid, record_bytes } = slot.role {
-                slot.connection.wire.vote(oid, record_bytes)?;
+            if let Role::Stall { oid, sizes } = slot.role {
+                slot.connection.wire.vote(oid, sizes)?;
                 slot.connection.send()?;
             }
         }

@@ -7,6 +7,7 @@ use super::connection::{Connection, Scratch};
 use super::role::{FIRST_READ, Role};
 use super::{Engine, PATIENCE};
 use crate::data;
+use crate::sizes::Sizes;
 use crate::wire::Event;
 
 /// Writes the objects that are read, unless they are there, and reads some back.
@@ -14,22 +15,31 @@ pub(crate) fn fill(
     protocol: &str,
     address: &str,
     objects: u64,
-    bytes: usize,
+    sizes: Sizes,
 ) -> anyhow::Result<()> {
     let mut filler = Filler::open(protocol, address)?;
     // The floor has records, and takes none.
-    if protocol != "echo" && !filler.holds(objects, bytes)? {
-        let batch = if matches!(protocol, "redis" | "memcached") { 1 } else { 100 };
-        let oids: Vec<Oid> = (0..objects).map(|n| Oid(FIRST_READ + n)).collect();
-        for oids in oids.chunks(batch) {
-            filler.commit(oids, bytes)?;
+    if protocol != "echo" && !filler.holds(objects, sizes)? {
+        let largest = if matches!(protocol, "redis" | "memcached") { 1 } else { FILL_BYTES };
+        let (mut oids, mut bytes) = (Vec::new(), 0);
+        for n in 0..objects {
+            let oid = Oid(FIRST_READ + n);
+            oids.push(oid);
+            bytes += sizes.bytes(oid, 1);
+            if bytes >= largest || n + 1 == objects {
+                filler.commit(&oids, sizes)?;
+                (bytes, _) = (0, oids.clear());
+            }
         }
     }
-    if !filler.holds(objects, bytes)? {
-        bail!("the server has not the {objects} objects of {bytes} bytes that are to be read");
+    if !filler.holds(objects, sizes)? {
+        bail!("the server has not the {objects} objects that are to be read ({sizes:?})");
     }
     Ok(())
 }
+
+/// A transaction that writes what will be read has about so many bytes.
+const FILL_BYTES: usize = 1 << 20;
 
 /// How many objects are read back before anything is measured.
 const CHECKED: u64 = 100;
@@ -49,16 +59,16 @@ impl Filler {
         Ok(filler)
     }
 
-    /// Whether the objects are there, each of so many bytes: some of them, and the last.
-    fn holds(&mut self, objects: u64, bytes: usize) -> anyhow::Result<bool> {
+    /// Whether the objects are there, each of its length: some of them, and the last.
+    fn holds(&mut self, objects: u64, sizes: Sizes) -> anyhow::Result<bool> {
         let some = (0..objects.min(CHECKED)).map(|n| n * objects / objects.min(CHECKED));
         for n in some.chain(objects.checked_sub(1)) {
             let oid = Oid(FIRST_READ + n);
             let Some(record) = self.load(oid)? else { return Ok(false) };
-            if data::check(oid, &record).is_none() {
+            let Some(revision) = data::check(oid, &record) else {
                 bail!("object {oid}: {} wrong bytes", record.len());
-            }
-            if record.len() != bytes.max(data::HEAD_BYTES) {
+            };
+            if record.len() != sizes.bytes(oid, revision) {
                 return Ok(false);
             }
         }
@@ -76,8 +86,8 @@ impl Filler {
         }
     }
 
-    fn commit(&mut self, oids: &[Oid], bytes: usize) -> anyhow::Result<()> {
-        self.0.wire.commit(oids, bytes)?;
+    fn commit(&mut self, oids: &[Oid], sizes: Sizes) -> anyhow::Result<()> {
+        self.0.wire.commit(oids, sizes)?;
         while self.event()? != Event::Committed {}
         Ok(())
     }
@@ -101,8 +111,8 @@ impl Engine {
     pub(super) fn check_own(&mut self) -> anyhow::Result<()> {
         let mut filler = None;
         for slot in &self.slots {
-            let Role::Commit { oids, .. } = &slot.role else { continue };
-            for oid in oids {
+            let Role::Commit(writes) = &slot.role else { continue };
+            for oid in writes.all() {
                 let written = slot.connection.wire.revision(*oid);
                 if written == 0 {
                     continue;
@@ -114,7 +124,9 @@ impl Engine {
                 let record = filler.load(*oid)?.with_context(|| format!("object {oid} is lost"))?;
                 match data::check(*oid, &record) {
                     // Others may have gone on, but nobody may have gone back.
-                    Some(revision) if revision >= written => {}
+                    Some(revision)
+                        if revision >= written
+                            && record.len() == writes.sizes.bytes(*oid, revision) => {}
                     found => bail!("object {oid}: revision {written} was lost, found {found:?}"),
                 }
             }

@@ -5,7 +5,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::{Distribution as _, Zipf};
 
-use crate::control::Job;
+use crate::control::{Job, unix_ns};
+use crate::sizes::Sizes;
 use crate::workload::{Choice, Workload};
 
 /// The first of the objects that are read.
@@ -14,6 +15,8 @@ pub(crate) const FIRST_READ: u64 = 1 << 20;
 const FIRST_OWN: u64 = 1 << 40;
 /// The first of those that all write.
 const FIRST_HOT: u64 = 1 << 30;
+/// The first of those that are new when they are written.
+const FIRST_NEW: u64 = 1 << 62;
 /// Of who stalls.
 const STALLED: Oid = Oid(FIRST_HOT - 1);
 /// A connection has so many at most.
@@ -23,16 +26,8 @@ const OWN: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) enum Role {
     Read(Box<Reads>),
-    /// `measured`: its commits are the workload's operations.
-    Commit {
-        oids: Vec<Oid>,
-        record_bytes: usize,
-        measured: bool,
-    },
-    Stall {
-        oid: Oid,
-        record_bytes: usize,
-    },
+    Commit(Box<Writes>),
+    Stall { oid: Oid, sizes: Sizes },
     Subscribe,
     Connect,
 }
@@ -40,9 +35,45 @@ pub(super) enum Role {
 /// Which objects a connection reads.
 #[derive(Debug)]
 pub(super) struct Reads {
+    pub(super) sizes: Sizes,
     objects: u64,
     zipf: Option<Zipf<f64>>,
     random: StdRng,
+}
+
+/// Which objects a connection writes.
+#[derive(Debug)]
+pub(super) struct Writes {
+    /// Of the next transaction; the last `new_objects` of them are new in each.
+    oids: Vec<Oid>,
+    new_objects: usize,
+    pub(super) sizes: Sizes,
+    /// Its commits are the workload's operations.
+    measured: bool,
+    /// Of each of the first transactions, one that was new.
+    made: Vec<Oid>,
+}
+
+/// So many new objects of a connection are looked for afterwards.
+const MADE: usize = 100;
+
+impl Writes {
+    /// The objects of the next transaction.
+    pub(super) fn next(&mut self) -> &[Oid] {
+        let first_new = self.oids.len().saturating_sub(self.new_objects);
+        for oid in self.oids.iter_mut().skip(first_new) {
+            oid.0 += self.new_objects as u64;
+        }
+        if self.made.len() < MADE {
+            self.made.extend(self.oids.get(first_new));
+        }
+        &self.oids
+    }
+
+    /// What must be there afterwards, if it was written.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Oid> {
+        self.oids.iter().chain(&self.made)
+    }
 }
 
 impl Reads {
@@ -61,39 +92,50 @@ impl Reads {
 
 /// The role of connection `number` of all.
 pub(super) fn of(job: &Job, number: u32) -> Role {
-    let own = |objects: u64| (0..objects).map(|n| Oid(FIRST_OWN + u64::from(number) * OWN + n));
-    let reads = |objects: u64, choice: Choice| {
+    let reads = |objects: u64, sizes, choice: Choice| {
         let zipf = match choice {
             Choice::Uniform => None,
             Choice::Zipf(exponent) => Zipf::new(objects as f64, exponent).ok(),
         };
         let random = StdRng::seed_from_u64(job.seed ^ (u64::from(number) << 32));
-        Role::Read(Box::new(Reads { objects: objects.max(1), zipf, random }))
+        Role::Read(Box::new(Reads { sizes, objects: objects.max(1), zipf, random }))
     };
-    let commit =
-        |oids: Vec<Oid>, record_bytes, measured| Role::Commit { oids, record_bytes, measured };
+    let own = FIRST_OWN + u64::from(number) * OWN;
+    let commit = |first: u64, objects: u64, new_objects: u64, sizes, measured| {
+        let old = (0..objects.saturating_sub(new_objects)).map(|n| first + n);
+        let first_new = first_new(number);
+        let oids = old.chain((0..new_objects).map(|n| first_new + n)).map(Oid).collect();
+        let new_objects = new_objects as usize;
+        Role::Commit(Box::new(Writes { oids, new_objects, sizes, measured, made: Vec::new() }))
+    };
     match job.workload {
-        Workload::Read { objects, choice, .. } => reads(objects, choice),
-        Workload::Commit { objects, record_bytes, hot: false } => {
-            commit(own(objects).collect(), record_bytes, true)
-        }
-        Workload::Commit { objects, record_bytes, hot: true } => {
-            commit((0..objects).map(|n| Oid(FIRST_HOT + n)).collect(), record_bytes, true)
+        Workload::Read { objects, record_bytes, choice } => reads(objects, record_bytes, choice),
+        Workload::Commit { objects, record_bytes, new_objects, hot } => {
+            commit(if hot { FIRST_HOT } else { own }, objects, new_objects, record_bytes, true)
         }
         Workload::Mixed { record_bytes, committers, .. } if number < committers => {
-            commit(own(1).collect(), record_bytes, false)
+            commit(own, 1, 0, record_bytes, false)
         }
-        Workload::Mixed { objects, .. } => reads(objects, Choice::Uniform),
+        Workload::Mixed { objects, record_bytes, .. } => {
+            reads(objects, record_bytes, Choice::Uniform)
+        }
         Workload::StalledVoter { record_bytes } if number == 0 => {
-            Role::Stall { oid: STALLED, record_bytes }
+            Role::Stall { oid: STALLED, sizes: record_bytes }
         }
-        Workload::StalledVoter { record_bytes } => commit(own(1).collect(), record_bytes, true),
+        Workload::StalledVoter { record_bytes } => commit(own, 1, 0, record_bytes, true),
         Workload::Invalidations { record_bytes } if number == 0 => {
-            commit(own(1).collect(), record_bytes, false)
+            commit(own, 1, 0, record_bytes, false)
         }
         Workload::Invalidations { .. } => Role::Subscribe,
         Workload::Connect {} => Role::Connect,
     }
+}
+
+/// The first of the objects that connection `number` makes. A server that was measured before has
+/// what was made then, so these depend on the time: in ticks of a quarter of a second.
+fn first_new(number: u32) -> u64 {
+    let tick = (unix_ns() >> 28) & 0xff_ffff;
+    FIRST_NEW | tick << 38 | u64::from(number & 0x3fff) << 24
 }
 
 /// Whether connection `number` of all does what an open loop's rate is about, and not something
@@ -112,7 +154,7 @@ impl Role {
     pub(super) fn is_measured(&self) -> bool {
         match self {
             Self::Read(_) | Self::Connect => true,
-            Self::Commit { measured, .. } => *measured,
+            Self::Commit(writes) => writes.measured,
             Self::Stall { .. } | Self::Subscribe => false,
         }
     }

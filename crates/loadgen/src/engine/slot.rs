@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::AsFd as _;
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use rustix::event::epoll;
 
 use super::connection::{Connection, Received, Scratch, Times};
@@ -78,10 +78,11 @@ impl Slot {
     pub(super) fn ask(&mut self, times: Times, shared: &mut Shared) -> anyhow::Result<()> {
         match &mut self.role {
             Role::Read(reads) => self.connection.load(reads.next(), times),
-            Role::Commit { oids, record_bytes, .. } => {
+            Role::Commit(writes) => {
                 shared.published.push(times);
                 self.connection.single = Some(times);
-                self.connection.wire.commit(oids, *record_bytes)
+                let sizes = writes.sizes;
+                self.connection.wire.commit(writes.next(), sizes)
             }
             Role::Connect => {
                 self.connection.reopen(&shared.protocol)?;
@@ -130,7 +131,12 @@ impl Slot {
                 return Ok(());
             }
             Event::Invalidated { .. } => return self.invalidated(counts, shared),
-            Event::Loaded { ticket, data } => self.connection.loaded(ticket, data.as_deref())?,
+            Event::Loaded { ticket, data } => {
+                let Role::Read(reads) = &self.role else {
+                    bail!("an answer that nobody asked for")
+                };
+                self.connection.loaded(ticket, data.as_deref(), reads.sizes)?
+            }
             Event::Committed => {
                 self.connection.single.take().context("a commit that nobody asked for")?
             }

@@ -10,6 +10,7 @@ use bytes::{Buf as _, BufMut as _, BytesMut};
 use protocol::{Oid, frame};
 
 use super::{Event, InOrder, Wire};
+use crate::sizes::Sizes;
 
 /// About as long as a `loadBefore` in MessagePack.
 const REQUEST_BYTES: usize = 60;
@@ -45,11 +46,11 @@ impl Wire for Echo {
         Ok(ticket)
     }
 
-    fn commit(&mut self, _: &[Oid], _: usize) -> anyhow::Result<()> {
+    fn commit(&mut self, _: &[Oid], _: Sizes) -> anyhow::Result<()> {
         bail!("the echo server stores nothing")
     }
 
-    fn vote(&mut self, _: Oid, _: usize) -> anyhow::Result<()> {
+    fn vote(&mut self, _: Oid, _: Sizes) -> anyhow::Result<()> {
         bail!("the echo server does not vote")
     }
 

@@ -5,6 +5,7 @@ use bytes::{Buf as _, BytesMut};
 use protocol::Oid;
 
 use super::{Event, InOrder, Wire, line_end};
+use crate::sizes::Sizes;
 
 #[derive(Debug, Default)]
 pub(super) struct Memcached(InOrder);
@@ -19,8 +20,8 @@ impl Wire for Memcached {
         Ok(self.0.load())
     }
 
-    fn commit(&mut self, oids: &[Oid], bytes: usize) -> anyhow::Result<()> {
-        let (oid, record) = self.0.store(oids, bytes)?;
+    fn commit(&mut self, oids: &[Oid], sizes: Sizes) -> anyhow::Result<()> {
+        let (oid, record) = self.0.store(oids, sizes)?;
         let head = format!("set {:016x} 0 0 {}\r\n", oid.0, record.len());
         self.0.output.extend_from_slice(head.as_bytes());
         self.0.output.extend_from_slice(&record);
@@ -28,7 +29,7 @@ impl Wire for Memcached {
         Ok(())
     }
 
-    fn vote(&mut self, _: Oid, _: usize) -> anyhow::Result<()> {
+    fn vote(&mut self, _: Oid, _: Sizes) -> anyhow::Result<()> {
         bail!("memcached does not vote")
     }
 

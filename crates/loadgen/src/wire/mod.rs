@@ -15,6 +15,8 @@ use bytes::{Bytes, BytesMut};
 use codecs::{Dialect, WithCodec};
 use protocol::{Codec, Oid};
 
+use crate::sizes::Sizes;
+
 pub(crate) use echo::{REPLY_HEAD_BYTES, parse_request};
 
 /// One connection's state, without its socket.
@@ -27,12 +29,12 @@ pub(crate) trait Wire: Send {
     /// Asks for the current revision of an object; gives the ticket of the answer.
     fn load(&mut self, oid: Oid) -> anyhow::Result<u64>;
 
-    /// Writes the next revision of objects, each of `bytes`, in one transaction. Conflicts are
+    /// Writes the next revision of objects in one transaction, each of its length. Conflicts are
     /// resolved by loading what is current and trying again.
-    fn commit(&mut self, oids: &[Oid], bytes: usize) -> anyhow::Result<()>;
+    fn commit(&mut self, oids: &[Oid], sizes: Sizes) -> anyhow::Result<()>;
 
     /// Votes on an object and then does nothing: for who wants to stall.
-    fn vote(&mut self, oid: Oid, bytes: usize) -> anyhow::Result<()>;
+    fn vote(&mut self, oid: Oid, sizes: Sizes) -> anyhow::Result<()>;
 
     /// What is found at the front of the input; `None`: no whole message.
     fn handle_input(&mut self, input: &mut BytesMut) -> anyhow::Result<Option<Event>>;
@@ -114,11 +116,11 @@ impl InOrder {
     }
 
     /// The record that a store of the one object writes.
-    fn store(&mut self, oids: &[Oid], bytes: usize) -> anyhow::Result<(Oid, Vec<u8>)> {
+    fn store(&mut self, oids: &[Oid], sizes: Sizes) -> anyhow::Result<(Oid, Vec<u8>)> {
         let &[oid] = oids else { bail!("a key-value server has no transactions") };
         self.waiting.push_back(Asked::Store { oid });
-        let mut record = Vec::with_capacity(bytes);
-        crate::data::append(oid, self.revision(oid) + 1, bytes, &mut record);
+        let (revision, mut record) = (self.revision(oid) + 1, Vec::new());
+        crate::data::append(oid, revision, sizes.bytes(oid, revision), &mut record);
         Ok((oid, record))
     }
 

@@ -5,6 +5,7 @@ use bytes::{Buf as _, BytesMut};
 use protocol::Oid;
 
 use super::{Event, InOrder, Wire, line_end};
+use crate::sizes::Sizes;
 
 #[derive(Debug, Default)]
 pub(super) struct Redis(InOrder);
@@ -28,13 +29,13 @@ impl Wire for Redis {
         Ok(self.0.load())
     }
 
-    fn commit(&mut self, oids: &[Oid], bytes: usize) -> anyhow::Result<()> {
-        let (oid, record) = self.0.store(oids, bytes)?;
+    fn commit(&mut self, oids: &[Oid], sizes: Sizes) -> anyhow::Result<()> {
+        let (oid, record) = self.0.store(oids, sizes)?;
         command(&mut self.0.output, &[b"SET", &oid.to_bytes(), &record]);
         Ok(())
     }
 
-    fn vote(&mut self, _: Oid, _: usize) -> anyhow::Result<()> {
+    fn vote(&mut self, _: Oid, _: Sizes) -> anyhow::Result<()> {
         bail!("redis does not vote")
     }
 

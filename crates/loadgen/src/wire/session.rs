@@ -11,6 +11,7 @@ use protocol::{
 
 use super::{Event, Wire};
 use crate::data;
+use crate::sizes::Sizes;
 
 pub(super) struct SessionWire<C> {
     session: Session<C>,
@@ -38,7 +39,7 @@ struct Known {
 #[derive(Debug, Default)]
 struct Commit {
     oids: Vec<Oid>,
-    bytes: usize,
+    sizes: Sizes,
     /// Vote and wait.
     stalls: bool,
     /// Objects whose current revision is being loaded after a conflict, by the calls' numbers.
@@ -73,8 +74,9 @@ impl<C: Codec> SessionWire<C> {
         }))?;
         for &oid in &self.commit.oids {
             let Known { serial, revision } = self.known.get(&oid).copied().unwrap_or_default();
-            let mut record = Vec::with_capacity(self.commit.bytes);
-            data::append(oid, revision + 1, self.commit.bytes, &mut record);
+            let bytes = self.commit.sizes.bytes(oid, revision + 1);
+            let mut record = Vec::with_capacity(bytes);
+            data::append(oid, revision + 1, bytes, &mut record);
             let data = record.into();
             self.session.handle_request(&Request::Store { transaction, oid, serial, data })?;
         }
@@ -164,16 +166,16 @@ impl<C: Codec> Wire for SessionWire<C> {
         Ok(number.unwrap_or_default())
     }
 
-    fn commit(&mut self, oids: &[Oid], bytes: usize) -> anyhow::Result<()> {
+    fn commit(&mut self, oids: &[Oid], sizes: Sizes) -> anyhow::Result<()> {
         self.commit.oids.clear();
         self.commit.oids.extend_from_slice(oids);
-        self.commit.bytes = bytes;
+        self.commit.sizes = sizes;
         self.ask_vote()
     }
 
-    fn vote(&mut self, oid: Oid, bytes: usize) -> anyhow::Result<()> {
+    fn vote(&mut self, oid: Oid, sizes: Sizes) -> anyhow::Result<()> {
         self.commit.stalls = true;
-        self.commit(&[oid], bytes)
+        self.commit(&[oid], sizes)
     }
 
     fn handle_input(&mut self, input: &mut BytesMut) -> anyhow::Result<Option<Event>> {

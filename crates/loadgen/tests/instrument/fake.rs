@@ -174,7 +174,8 @@ impl State {
 fn record(oid: u64) -> Vec<u8> {
     let mut record = oid.to_be_bytes().to_vec();
     record.extend_from_slice(&1_u64.to_be_bytes());
-    let mut word = (oid ^ (1 << 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let length = (RECORD_BYTES as u64).rotate_left(48);
+    let mut word = (oid ^ (1 << 32) ^ length).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     while record.len() < RECORD_BYTES {
         word = word.wrapping_add(0xd134_2543_de82_ef95);
         record.extend_from_slice(&word.to_le_bytes());
