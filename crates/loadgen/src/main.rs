@@ -12,6 +12,7 @@
 //! Start reading at `agent` for how load is made, at `shootout` for what is compared.
 
 mod agent;
+mod cold;
 mod control;
 mod data;
 mod echo;
@@ -27,6 +28,7 @@ mod search;
 mod servers;
 mod shootout;
 mod sizes;
+mod versions;
 mod wire;
 mod workload;
 
@@ -55,6 +57,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    raise_open_files();
     let result = match Cli::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Shootout(options) => shootout::run(&options),
@@ -70,4 +73,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A process may have as many files open as the system grants it; servers and workers that are
+/// started here inherit that. Who needs more than there are says so.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::AtomicBool;
 
-use measure::{Histogram, Loop, Outcome, Usage, Verdict};
+use measure::{Histogram, Idle, Loop, Outcome, Usage, Verdict, usage};
 
 use crate::control::Job;
-use crate::engine;
 use crate::fleet::{Fleet, Sum};
 use crate::servers::Running;
+use crate::{cold, engine};
 
 /// A generator that lags by more than this share of the response is what was measured.
 const LAG_SHARE_MAX: f64 = 0.01;
@@ -24,11 +24,26 @@ pub(crate) fn measure(
     progress: impl FnMut(&Histogram),
 ) -> Outcome {
     let mut looks = Vec::new();
-    let measured = prepare(job, fleet)
-        .and_then(|()| fleet.run(job, interrupted, || looks.push(server.usage()), progress));
+    let work = || {
+        let idle = connect(job, server, fleet)?;
+        let look = || looks.push((server.usage(), usage::steal_seconds()));
+        let sum = fleet.run(job, interrupted, look, progress)?;
+        Ok((sum, idle))
+    };
+    let measured = fill(job).and_then(|()| {
+        server.reset_peak();
+        if job.workload.is_cold() { cold::keep(server.folder(), work)? } else { work() }
+    });
     match (measured, &looks[..]) {
-        (Ok(sum), [Ok(before), Ok(after)]) => outcome(job, sum, *after - *before),
-        (Ok(sum), _) => {
+        (Ok((sum, idle)), [(Ok(before), stolen_before), (Ok(after), stolen_after)]) => {
+            let mut outcome = outcome(job, sum, *after - *before);
+            if let Some((objects, sizes)) = job.workload.fill().filter(|_| job.workload.is_cold()) {
+                cold::check(&mut outcome, objects, sizes);
+            }
+            let stolen = stolen_after.zip(*stolen_before).map(|(after, before)| after - before);
+            Outcome { steal_seconds: stolen, idle, ..outcome }
+        }
+        (Ok((sum, _)), _) => {
             let failed = Verdict::Failed("the server ended while it was measured".to_owned());
             summed(sum, failed, Usage::default())
         }
@@ -38,10 +53,25 @@ pub(crate) fn measure(
 
 /// Writes what is to be read, and has all workers connect.
 pub(crate) fn prepare(job: &Job, fleet: &mut Fleet) -> anyhow::Result<()> {
-    if let Some((objects, sizes)) = job.workload.fill() {
-        engine::fill(&job.protocol, &job.address, objects, sizes)?;
-    }
+    fill(job)?;
     fleet.prepare(job)
+}
+
+fn fill(job: &Job) -> anyhow::Result<()> {
+    let Some((objects, sizes)) = job.workload.fill() else { return Ok(()) };
+    engine::fill(&job.protocol, &job.address, objects, sizes)
+}
+
+/// Has all workers connect, and looks what that costs the server if the workload is about it.
+fn connect(job: &Job, server: &Running, fleet: &mut Fleet) -> anyhow::Result<Option<Idle>> {
+    if !job.workload.looks_at_memory() {
+        fleet.prepare(job)?;
+        return Ok(None);
+    }
+    let before_bytes = server.private_bytes()?;
+    fleet.prepare(job)?;
+    let after_bytes = server.private_bytes()?;
+    Ok(Some(Idle { connections: job.all_connections, before_bytes, after_bytes }))
 }
 
 /// What came of it, when nothing went wrong on the way.
@@ -75,6 +105,8 @@ fn summed(Sum { done, intervals, .. }: Sum, verdict: Verdict, server: Usage) -> 
         spun_seconds: done.spun_seconds,
         bytes: done.bytes,
         trials: Vec::new(),
+        steal_seconds: None,
+        idle: None,
     }
 }
 

@@ -65,6 +65,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let job = job(options);
     job.workload.check(&job.protocol)?;
+    if job.workload.is_cold() {
+        bail!("only a shootout, which knows the server's files, can drop them from the page cache");
+    }
     let interrupted = interrupt::flag()?;
     let mut fleet = Fleet::new(&options.agent, options.workers)?;
     if let Some(p99_ms) = options.search_p99_ms {

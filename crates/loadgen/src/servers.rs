@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use anyhow::{Context as _, bail};
-use measure::Usage;
+use measure::{Usage, usage};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::pin;
+use crate::{pin, versions};
 
 /// All servers, by name.
 #[derive(Debug, Deserialize)]
@@ -44,6 +44,8 @@ pub(crate) struct Server {
     /// Files that are made in its folder before it starts.
     #[serde(default)]
     files: BTreeMap<String, String>,
+    /// The command that prints its version and those of what it needs, in one line.
+    version: Option<Vec<String>>,
     /// A program or file without which it is skipped.
     needs: Option<String>,
     /// The command that installs that.
@@ -66,7 +68,9 @@ pub(crate) struct Running {
     child: Child,
     /// `HOST:PORT`.
     pub(crate) address: String,
-    _folder: TempDir,
+    /// Of the server, by name.
+    pub(crate) versions: BTreeMap<String, String>,
+    folder: TempDir,
 }
 
 /// How long a server may take to start, and to stop.
@@ -113,8 +117,13 @@ impl Server {
     }
 
     /// Starts it in a folder of its own, on these CPUs (or on all), and waits until it is ready for
-    /// `protocol`.
-    pub(crate) fn start(&self, protocol: &str, cpus: &[u32]) -> anyhow::Result<Running> {
+    /// `protocol`. `name`: as in [`Servers`].
+    pub(crate) fn start(
+        &self,
+        name: &str,
+        protocol: &str,
+        cpus: &[u32],
+    ) -> anyhow::Result<Running> {
         let folder = tempfile::tempdir().context("a folder for the server")?;
         let port = match self.ready {
             Ready::Connect => free_port()?,
@@ -149,7 +158,29 @@ impl Server {
             let last = said.lines().last().unwrap_or("nothing").to_owned();
             format!("{program} does not get ready (it says: {last})")
         })?;
-        Ok(Running { child, address, _folder: folder })
+        let versions = self.versions(name, &program, expand);
+        Ok(Running { child, address, versions, folder })
+    }
+
+    /// What its programs say of themselves, and which compiler made those that are ours.
+    fn versions(
+        &self,
+        name: &str,
+        program: &str,
+        expand: impl Fn(&str) -> String,
+    ) -> BTreeMap<String, String> {
+        let command = match (&self.version, &self.package) {
+            (Some(command), _) => command.iter().map(|word| expand(word)).collect(),
+            (None, Some(_)) => vec![program.to_owned(), "--version".to_owned()],
+            (None, None) => Vec::new(),
+        };
+        let version = versions::printed(&command);
+        let rustc = self.package.as_ref().and_then(|_| versions::rustc(Path::new(program)));
+        version
+            .map(|version| (name.to_owned(), version))
+            .into_iter()
+            .chain(rustc.map(|rustc| (format!("{name}.rustc"), rustc)))
+            .collect()
     }
 }
 
@@ -227,6 +258,21 @@ fn connected(child: &mut Child, port: u16) -> anyhow::Result<String> {
 }
 
 impl Running {
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Memory that it has to itself.
+    pub(crate) fn private_bytes(&self) -> anyhow::Result<u64> {
+        usage::private_bytes(self.child.id()).context("the server's memory")
+    }
+
+    /// Where the system refuses, the peak is that since the start.
+    pub(crate) fn reset_peak(&self) {
+        _ = usage::reset_peak(self.child.id());
+    }
+
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of_process(self.child.id()).context("the server is gone")
     }
@@ -270,7 +316,7 @@ mod tests {
         let server = format!(
             "about = 'a'\nprotocols = ['msgpack']\ncommand = ['sh', '-c', \"\"\"{script}\"\"\"]"
         );
-        toml::from_str::<Server>(&server)?.start("msgpack", &[])
+        toml::from_str::<Server>(&server)?.start("server", "msgpack", &[])
     }
 
     #[test]

@@ -9,14 +9,14 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use measure::record::SCHEMA;
-use measure::{Host, Loop, Outcome, Record, Trial, Verdict};
+use measure::{Host, Loop, Outcome, Point, Record, Trial, Verdict, probe};
 
 use crate::control::{Job, unix_ns};
 use crate::fleet::Fleet;
 use crate::scenario::{Scenario, Task};
 use crate::search::Objective;
 use crate::servers::{self, Running, Servers};
-use crate::{interrupt, pin, point, report, search};
+use crate::{interrupt, pin, point, report, search, versions};
 
 /// Measure servers side by side, as a scenario says, and write a report.
 ///
@@ -141,18 +141,21 @@ fn measure_all(
     interrupted: &AtomicBool,
 ) -> anyhow::Result<usize> {
     let mut fleet = None;
-    let host = Host::read();
-    let mut running: BTreeMap<(String, String), Running> = BTreeMap::new();
+    let (host, own_versions) = (host()?, versions::own());
+    let mut running: BTreeMap<(String, String, bool), Running> = BTreeMap::new();
     let mut failed = 0;
     let began = Instant::now();
     for (number, task) in tasks.iter().enumerate() {
         if interrupted.load(Ordering::Relaxed) {
             break;
         }
-        let key = (task.point.server.clone(), task.point.protocol.clone());
+        // One whose memory is looked at is for that point alone.
+        let is_own = task.workload.looks_at_memory();
+        let key = (task.point.server.clone(), task.point.protocol.clone(), is_own);
         if !running.contains_key(&key) {
-            let cpus = task.point.pin.as_ref().map_or(&[][..], |pin| &pin.server);
-            let server = servers.get(&task.point.server)?.start(&task.point.protocol, cpus);
+            let Point { server, protocol, pin, .. } = &task.point;
+            let cpus = pin.as_ref().map_or(&[][..], |pin| &pin.server);
+            let server = servers.get(server)?.start(server, protocol, cpus);
             running.insert(key.clone(), server.with_context(|| task.point.server.clone())?);
         }
         let server = running.get(&key).context("it was just started")?;
@@ -180,8 +183,8 @@ fn measure_all(
             break;
         }
         failed += usize::from(is_failure);
-        let versions =
-            BTreeMap::from([("loadgen".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+        let mut versions = own_versions.clone();
+        versions.extend(server.versions.clone());
         let point = task.point.clone();
         let (host, began) = (host.clone(), began_unix);
         Record { schema: SCHEMA, point, began, versions, host, outcome }.keep(folder)?;
@@ -189,13 +192,31 @@ fn measure_all(
             // It may be in any state; and workers may still be connected to it.
             running.remove(&key);
             fleet = None;
+        } else if is_own && let Some(server) = running.remove(&key) {
+            server.stop().with_context(|| key.0)?;
         }
     }
-    for ((name, _), server) in running {
+    for ((name, ..), server) in running {
         server.stop().with_context(|| name)?;
     }
     Ok(failed)
 }
+
+/// The machine, with the disk where servers have their folders.
+fn host() -> anyhow::Result<Host> {
+    let folder = std::env::temp_dir();
+    let mut host = Host::read(&folder);
+    let syncs = probe::sync_latencies(&folder, SYNCS)
+        .with_context(|| format!("syncing in {}", folder.display()))?;
+    for (name, share) in [("disk.sync_p50_us", 0.5), ("disk.sync_p99_us", 0.99)] {
+        let us = syncs.quantile_ns(share) / 1000;
+        host.0.insert(name.to_owned(), us.to_string());
+    }
+    Ok(host)
+}
+
+/// So many syncs tell how fast the disk is.
+const SYNCS: u32 = 100;
 
 fn job(task: &Task, server: &Running) -> Job {
     let point = &task.point;

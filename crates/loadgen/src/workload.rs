@@ -19,6 +19,9 @@ pub(crate) enum Workload {
         /// Which are asked for.
         #[serde(default)]
         choice: Choice,
+        /// Whether they may be in the page cache.
+        #[serde(default, skip_serializing_if = "PageCache::is_kept")]
+        page_cache: PageCache,
     },
     /// Transactions that write objects.
     Commit {
@@ -47,6 +50,32 @@ pub(crate) enum Workload {
     Invalidations { record_bytes: Sizes },
     /// Connect, register, disconnect.
     Connect {},
+    /// One connection reads, all others are registered and do nothing: what they cost the server in
+    /// memory, and whether it still serves the one. The server is started for it.
+    Idle {
+        /// How many are read.
+        objects: u64,
+        /// Of each record.
+        record_bytes: Sizes,
+    },
+}
+
+/// Whether what is read may be in the page cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum PageCache {
+    /// As the system does it.
+    #[default]
+    Kept,
+    /// Its pages are dropped before and all the while, as if memory were small: see [`crate::cold`].
+    Dropped,
+}
+
+impl PageCache {
+    /// What has been so always is left out of settings.
+    fn is_kept(&self) -> bool {
+        *self == Self::Kept
+    }
 }
 
 /// Which of many objects are asked for.
@@ -60,7 +89,7 @@ pub(crate) enum Choice {
     Zipf(f64),
 }
 
-/// What has been there always is left out of settings while it is as it always was.
+/// Likewise.
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -76,7 +105,8 @@ impl Workload {
     pub(crate) fn fill(&self) -> Option<(u64, Sizes)> {
         match *self {
             Self::Read { objects, record_bytes, .. }
-            | Self::Mixed { objects, record_bytes, .. } => Some((objects, record_bytes)),
+            | Self::Mixed { objects, record_bytes, .. }
+            | Self::Idle { objects, record_bytes } => Some((objects, record_bytes)),
             Self::Commit { .. }
             | Self::StalledVoter { .. }
             | Self::Invalidations { .. }
@@ -93,6 +123,7 @@ impl Workload {
         let objects = match *self {
             Self::Read { objects, .. }
             | Self::Mixed { objects, .. }
+            | Self::Idle { objects, .. }
             | Self::Commit { objects, .. } => objects,
             Self::StalledVoter { .. } | Self::Invalidations { .. } | Self::Connect {} => 1,
         };
@@ -110,6 +141,17 @@ impl Workload {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether reads must not find anything in the page cache.
+    pub(crate) fn is_cold(&self) -> bool {
+        matches!(self, Self::Read { page_cache: PageCache::Dropped, .. })
+    }
+
+    /// Whether the server's memory is looked at, for which it must be a new one: what an old one
+    /// once needed it may have kept.
+    pub(crate) fn looks_at_memory(&self) -> bool {
+        matches!(self, Self::Idle { .. })
     }
 
     /// Whether one worker has all connections: the publisher and who hears of it need one clock.

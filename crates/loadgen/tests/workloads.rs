@@ -94,6 +94,17 @@ connections = [4]
 rates = [100.0]
 arrivals = "constant"
 [[point]]
+name = "read-cold"
+workload = { kind = "read", objects = 20_000, record_bytes = 1000, page_cache = "dropped" }
+connections = [4]
+rates = [500.0]
+servers = ["server-without-cache:msgpack"]
+[[point]]
+name = "idle"
+workload = { kind = "idle", objects = 100, record_bytes = 200 }
+connections = [50]
+servers = ["server:msgpack", "server:pickle", "server:proto"]
+[[point]]
 name = "connect"
 workload = { kind = "connect" }
 connections = [1, 4]
@@ -118,6 +129,10 @@ fn every_workload_is_done_and_checked() {
         about = "the one under test"
         command = ["{server}", "--listen={{scheme}}://127.0.0.1:0", "--storage=1=file:{{dir}}/data", "--log=warn"]
         protocols = ["msgpack", "pickle", "proto"]
+        [server.server-without-cache]
+        about = "the same, which keeps nothing itself"
+        command = ["{server}", "--listen={{scheme}}://127.0.0.1:0", "--storage=1=file:{{dir}}/data", "--log=warn", "--cache=0"]
+        protocols = ["msgpack"]
         "#
     );
     fs::write(folder.path().join("servers.toml"), servers).unwrap();
@@ -129,6 +144,8 @@ fn every_workload_is_done_and_checked() {
         .arg(folder.path())
         .arg("--reports")
         .arg(folder.path())
+        // The system's own folder may be in memory, where nothing is ever read from a disk.
+        .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -138,10 +155,14 @@ fn every_workload_is_done_and_checked() {
         let Record { point, outcome, .. } = Record::read(&entry.unwrap().path()).unwrap();
         outcomes.entry(point.workload).or_default().push((point.load, outcome));
     }
-    assert_eq!(outcomes.len(), 18);
+    assert_eq!(outcomes.len(), 20);
     for (workload, outcomes) in &outcomes {
         for (load, outcome) in outcomes {
-            assert!(!matches!(outcome.verdict, Verdict::Failed(_)), "{workload}");
+            let failed = matches!(outcome.verdict, Verdict::Failed(_));
+            assert!(!failed, "{workload}: {:?}", outcome.verdict);
+            let idle = outcome.idle.map(|idle| (idle.connections, idle.bytes_per_connection()));
+            assert_eq!(idle.is_some(), workload == "idle", "{workload}");
+            assert!(idle.is_none_or(|(count, bytes)| count == 50 && bytes > 500.0), "{idle:?}");
             assert_eq!(outcome.operations, outcome.response.count(), "{workload}");
             if let Loop::Open { rate, .. } = load {
                 // What is intended in 0.3 s; each invalidation is heard by three.

@@ -11,6 +11,7 @@
 
 mod histogram;
 pub mod host;
+pub mod probe;
 pub mod record;
 pub mod stats;
 pub mod usage;
@@ -18,7 +19,8 @@ pub mod usage;
 pub use histogram::Histogram;
 pub use host::Host;
 pub use record::{
-    Arrivals, Interval, Judgement, Loop, Outcome, Pin, Point, Record, RecordError, Trial, Verdict,
+    Arrivals, Idle, Interval, Judgement, Loop, Outcome, Pin, Point, Record, RecordError, Trial,
+    Verdict,
 };
 pub use stats::{Comparison, Effect};
 pub use usage::Usage;

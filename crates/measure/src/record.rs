@@ -148,6 +148,12 @@ pub struct Outcome {
     /// The runs of a search, in their order; none of other points.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trials: Vec<Trial>,
+    /// CPU time that the machine lost to others in the counted time; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steal_seconds: Option<f64>,
+    /// What connections that do nothing cost the server; of workloads that look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Idle>,
 }
 
 /// One run of a search.
@@ -184,6 +190,26 @@ pub enum Judgement {
     Invalid(String),
     /// It was the closed loop that shows about where to begin.
     Probe,
+}
+
+/// The server's private memory before and after connections were made and registered, in bytes
+/// ([`crate::usage::private_bytes`]: without the kernel's own for sockets).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idle {
+    /// How many.
+    pub connections: u32,
+    /// Without them.
+    pub before_bytes: u64,
+    /// With them.
+    pub after_bytes: u64,
+}
+
+impl Idle {
+    /// Memory for each of the connections.
+    pub fn bytes_per_connection(self) -> f64 {
+        let all = self.after_bytes.saturating_sub(self.before_bytes);
+        all as f64 / f64::from(self.connections.max(1))
+    }
 }
 
 /// Whether a point means what it says.
@@ -267,6 +293,26 @@ impl Outcome {
     /// The server's CPU time for each operation, in microseconds.
     pub fn server_cpu_us(&self) -> f64 {
         self.server.cpu_seconds() * 1e6 / self.answered().max(1) as f64
+    }
+
+    /// Times that a thread of the server slept or was made to wait, for each operation.
+    pub fn switches_per_operation(&self) -> f64 {
+        let switches = self.server.voluntary_switches + self.server.involuntary_switches;
+        self.per_operation(switches)
+    }
+
+    /// Bytes that came from the disk for each operation.
+    pub fn disk_read_per_operation(&self) -> Option<f64> {
+        self.server.disk_read_bytes.map(|bytes| self.per_operation(bytes))
+    }
+
+    /// Bytes that went to the disk for each operation.
+    pub fn disk_written_per_operation(&self) -> Option<f64> {
+        self.server.disk_written_bytes.map(|bytes| self.per_operation(bytes))
+    }
+
+    fn per_operation(&self, count: u64) -> f64 {
+        count as f64 / self.answered().max(1) as f64
     }
 
     /// The workers' CPU time for each operation, in microseconds, without what they spent on looking

@@ -29,7 +29,7 @@ use self::slot::{Published, Shared, Slot};
 use crate::control::{Done, Job};
 
 pub(crate) use self::prepare::fill;
-pub(crate) use self::role::FIRST_READ;
+pub(crate) use self::role::{FIRST_READ, read_oid};
 
 /// A worker's part of a point, ready to begin.
 pub(crate) struct Engine {
@@ -53,6 +53,7 @@ const SPIN: Duration = Duration::from_micros(50);
 impl Engine {
     /// Connects all, and waits until all are registered; those that stall vote.
     pub(crate) fn prepare(job: Job) -> anyhow::Result<Self> {
+        check_open_files(&job)?;
         let shared = Shared {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?,
             protocol: job.protocol.clone(),
@@ -248,3 +249,20 @@ impl Engine {
         of_slots + self.shared.published.under_way()
     }
 }
+
+/// Refuses connections that this process, or a server with the same limit, cannot have.
+fn check_open_files(job: &Job) -> anyhow::Result<()> {
+    let needed = u64::from(job.all_connections) + OTHER_FILES;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    match limit {
+        Some(limit) if limit < needed => bail!(
+            "{} connections need {needed} open files, and the system grants {limit}; raise the hard \
+             limit (ulimit -Hn)",
+            job.all_connections
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// What a server opens beside its connections, generously.
+const OTHER_FILES: u64 = 100;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use protocol::Oid;
 
 use super::connection::{Connection, Scratch};
-use super::role::{FIRST_READ, Role};
+use super::role::{Role, read_oid};
 use super::{Engine, PATIENCE};
 use crate::data;
 use crate::sizes::Sizes;
@@ -23,7 +23,7 @@ pub(crate) fn fill(
         let largest = if matches!(protocol, "redis" | "memcached") { 1 } else { FILL_BYTES };
         let (mut oids, mut bytes) = (Vec::new(), 0);
         for n in 0..objects {
-            let oid = Oid(FIRST_READ + n);
+            let oid = read_oid(n);
             oids.push(oid);
             bytes += sizes.bytes(oid, 1);
             if bytes >= largest || n + 1 == objects {
@@ -63,7 +63,7 @@ impl Filler {
     fn holds(&mut self, objects: u64, sizes: Sizes) -> anyhow::Result<bool> {
         let some = (0..objects.min(CHECKED)).map(|n| n * objects / objects.min(CHECKED));
         for n in some.chain(objects.checked_sub(1)) {
-            let oid = Oid(FIRST_READ + n);
+            let oid = read_oid(n);
             let Some(record) = self.load(oid)? else { return Ok(false) };
             let Some(revision) = data::check(oid, &record) else {
                 bail!("object {oid}: {} wrong bytes", record.len());

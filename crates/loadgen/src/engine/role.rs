@@ -22,6 +22,11 @@ const STALLED: Oid = Oid(FIRST_HOT - 1);
 /// A connection has so many at most.
 const OWN: u64 = 1 << 20;
 
+/// The object that is read as number `n`.
+pub(crate) fn read_oid(n: u64) -> Oid {
+    Oid(FIRST_READ + n)
+}
+
 /// What a connection does.
 #[derive(Debug)]
 pub(super) enum Role {
@@ -30,6 +35,7 @@ pub(super) enum Role {
     Stall { oid: Oid, sizes: Sizes },
     Subscribe,
     Connect,
+    Idle,
 }
 
 /// Which objects a connection reads.
@@ -86,7 +92,7 @@ impl Reads {
                 rank.wrapping_mul(0x9e37_79b1) % self.objects
             }
         };
-        Oid(FIRST_READ + number)
+        read_oid(number)
     }
 }
 
@@ -109,7 +115,9 @@ pub(super) fn of(job: &Job, number: u32) -> Role {
         Role::Commit(Box::new(Writes { oids, new_objects, sizes, measured, made: Vec::new() }))
     };
     match job.workload {
-        Workload::Read { objects, record_bytes, choice } => reads(objects, record_bytes, choice),
+        Workload::Read { objects, record_bytes, choice, .. } => {
+            reads(objects, record_bytes, choice)
+        }
         Workload::Commit { objects, record_bytes, new_objects, hot } => {
             commit(if hot { FIRST_HOT } else { own }, objects, new_objects, record_bytes, true)
         }
@@ -128,6 +136,10 @@ pub(super) fn of(job: &Job, number: u32) -> Role {
         }
         Workload::Invalidations { .. } => Role::Subscribe,
         Workload::Connect {} => Role::Connect,
+        Workload::Idle { objects, record_bytes } if number == 0 => {
+            reads(objects, record_bytes, Choice::Uniform)
+        }
+        Workload::Idle { .. } => Role::Idle,
     }
 }
 
@@ -144,7 +156,7 @@ pub(super) fn is_scheduled(workload: &Workload, number: u32) -> bool {
     match *workload {
         Workload::Mixed { committers, .. } => number >= committers,
         Workload::StalledVoter { .. } => number > 0,
-        Workload::Invalidations { .. } => number == 0,
+        Workload::Invalidations { .. } | Workload::Idle { .. } => number == 0,
         Workload::Read { .. } | Workload::Commit { .. } | Workload::Connect {} => true,
     }
 }
@@ -155,7 +167,7 @@ impl Role {
         match self {
             Self::Read(_) | Self::Connect => true,
             Self::Commit(writes) => writes.measured,
-            Self::Stall { .. } | Self::Subscribe => false,
+            Self::Stall { .. } | Self::Subscribe | Self::Idle => false,
         }
     }
 

@@ -89,7 +89,7 @@ impl Slot {
                 self.connection.single = Some(times);
                 self.watch(&shared.epoll)
             }
-            Role::Stall { .. } | Role::Subscribe => Ok(()),
+            Role::Stall { .. } | Role::Subscribe | Role::Idle => Ok(()),
         }
     }
 

@@ -164,6 +164,8 @@ fn outcome(kind: &Kind, point: &Point) -> Outcome {
         spun_seconds: 0.0,
         trials,
         bytes: (operations * 40, operations * 1_080),
+        steal_seconds: Some(0.01),
+        idle: None,
     }
 }
 

@@ -37,6 +37,8 @@ fn record() -> Record {
         spun_seconds: 0.0,
         bytes: (10, 20),
         trials: Vec::new(),
+        steal_seconds: Some(0.5),
+        idle: Some(Idle { connections: 10, before_bytes: 1000, after_bytes: 6000 }),
     };
     let versions = BTreeMap::from([("loadgen".to_owned(), "0.1.0".to_owned())]);
     let host = Host::default();
@@ -96,10 +98,32 @@ fn other_files_are_refused_with_their_name() {
     assert!(Record::read(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
 }
 
+/// The first records know nothing of what is written down now.
+#[test]
+fn old_records_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut old = serde_json::to_value(record()).unwrap();
+    let outcome = old["outcome"].as_object_mut().unwrap();
+    outcome.remove("steal_seconds");
+    outcome.remove("idle");
+    let path = folder.path().join("old.json");
+    fs::write(&path, old.to_string()).unwrap();
+    let expected = record();
+    let expected = Record {
+        outcome: Outcome { steal_seconds: None, idle: None, ..expected.outcome.clone() },
+        ..expected
+    };
+    assert_eq!(Record::read(&path).unwrap(), expected);
+    // What is not known is not written as nothing.
+    assert!(!serde_json::to_string(&expected).unwrap().contains("disk_read_bytes"));
+}
+
 #[test]
 fn costs_are_per_operation() {
     let outcome = record().outcome;
     assert_eq!(outcome.rate(), 50.0);
     assert!((outcome.server_cpu_us() - 30.0).abs() < 1e-9);
     assert_eq!(outcome.generator_cpu_us(), 0.0);
+    assert_eq!(outcome.idle.unwrap().bytes_per_connection(), 500.0);
+    assert_eq!(outcome.disk_read_per_operation(), None);
 }
