@@ -1,5 +1,6 @@
 //! The report in short, as Markdown: the sentences, and a table for each section.
 
+use super::costs;
 use super::group::Section;
 use super::quantity::Quantity;
 use super::{Report, figures, page, words};
@@ -77,8 +78,12 @@ fn machine(report: &Report<'_>) -> String {
 }
 
 fn table(lines: &mut Vec<String>, report: &Report<'_>, section: &Section<'_>) {
-    lines.push("| variant | condition | valid repeats | operations/s | p50 | p99 | p99.9 | server CPU/op | bytes/op |".to_owned());
-    lines.push("|---|---|--:|--:|--:|--:|--:|--:|--:|".to_owned());
+    let costs = costs::in_summary(section);
+    let mut head = vec!["variant", "condition", "valid repeats"];
+    head.extend(COLUMNS.iter().map(|quantity| quantity.label()));
+    head.extend(costs.iter().map(|cost| cost.label));
+    lines.push(format!("| {} |", head.join(" | ")));
+    lines.push(format!("|---|---|{}", "--:|".repeat(head.len() - 2)));
     for condition in section.conditions() {
         for (variant, cell) in section.at(condition) {
             let mut row = vec![
@@ -86,10 +91,13 @@ fn table(lines: &mut Vec<String>, report: &Report<'_>, section: &Section<'_>) {
                 condition.to_string(),
                 format!("{} of {}", cell.valid().count(), cell.repeats.len()),
             ];
-            row.extend(COLUMNS.iter().map(|quantity| match cell.median(*quantity) {
-                Some(value) => quantity.format(value),
-                None => "–".to_owned(),
-            }));
+            let shown = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+            row.extend(
+                COLUMNS.iter().map(|quantity| {
+                    shown(cell.median(*quantity).map(|value| quantity.format(value)))
+                }),
+            );
+            row.extend(costs.iter().map(|cost| shown(cost.median(cell).map(cost.format))));
             lines.push(format!("| {} |", row.join(" | ")));
         }
     }

@@ -7,6 +7,7 @@
 
 mod cell;
 mod compare;
+mod costs;
 mod difference;
 mod figures;
 mod group;

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use measure::Record;
+use measure::{Idle, Record};
 
 use super::load::{Loaded, Source};
 use super::*;
@@ -185,6 +185,27 @@ fn mixed_versions_and_commits_are_said() {
         assert!(text.contains("several commits"));
         assert!(text.contains("several versions of loadgen: 0.1.0, 0.2.0"));
         assert!(text.contains("Files were changed since the commit"));
+    }
+}
+
+#[test]
+fn costs_are_shown_where_they_are_known() {
+    let columns = ["memory/idle connection", "read from disk/op"];
+    let (html, markdown) = both(&loaded(few()));
+    for column in columns {
+        assert!(!html.contains(column) && !markdown.contains(column), "{column}");
+    }
+    assert!(html.contains("server&#39;s peak memory"));
+    let mut records = few();
+    records.iter_mut().for_each(|Record { outcome, .. }| {
+        outcome.idle = Some(Idle { connections: 1000, before_bytes: 0, after_bytes: 5_120_000 });
+        outcome.server.disk_read_bytes = Some(4096 * outcome.operations);
+    });
+    let (html, markdown) = both(&loaded(records));
+    for text in [&html, &markdown] {
+        assert!(columns.iter().all(|column| text.contains(column)));
+        assert!(text.contains("5 KiB") && text.contains("4 KiB"), "{markdown}");
+        assert!(text.contains("An idle connection costs"));
     }
 }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use measure::{Effect, Record, stats};
 
 use super::cell::Cell;
+use super::costs;
 use super::difference::{Difference, difference};
 use super::group::{Condition, Groups, Load, Section, VariantId};
-use super::numbers::{count, percent, percent_digits};
+use super::numbers::{self, count, percent, percent_digits};
 use super::quantity::Quantity;
 
 /// Said wherever async-std is shown.
@@ -114,7 +115,8 @@ pub(super) struct Finding {
 /// What was found in each section, and by each of its searches.
 pub(super) fn findings(groups: &Groups<'_>, baseline: VariantId) -> Vec<Finding> {
     let finding = |(section, condition)| {
-        let mut sentences: Vec<_> = fastest(groups, section, condition).into_iter().collect();
+        let sentences = [idle(groups, section, condition), fastest(groups, section, condition)];
+        let mut sentences: Vec<_> = sentences.into_iter().flatten().collect();
         let mut unknown = Vec::new();
         let other = groups.name(baseline);
         for variant in (0..groups.variants.len()).filter(|variant| *variant != baseline) {
@@ -163,6 +165,19 @@ fn elsewhere(
     let clauses =
         unlike.map(|one| format!("; but with {}, {}", one.condition, claim(&one, "it", other)));
     clauses.collect()
+}
+
+/// `An idle connection costs tokio-msgpack 5 KiB and zeo-msgpack 12.3 KiB of its own memory.`
+fn idle(groups: &Groups<'_>, section: &Section<'_>, condition: Condition) -> Option<String> {
+    let each: Vec<_> = section
+        .at(condition)
+        .filter_map(|(variant, cell)| Some((costs::IDLE_CONNECTION.median(cell)?, variant)))
+        .map(|(bytes, variant)| format!("{} {}", groups.name(variant), numbers::bytes(bytes)))
+        .collect();
+    let (last, others) = each.split_last()?;
+    let all =
+        if others.is_empty() { last.clone() } else { format!("{} and {last}", others.join(", ")) };
+    Some(format!("An idle connection costs {all} of its own memory."))
 }
 
 fn fastest(groups: &Groups<'_>, section: &Section<'_>, condition: Condition) -> Option<String> {

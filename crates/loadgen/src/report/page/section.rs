@@ -30,6 +30,8 @@ pub(super) fn section(
     tables::points(html, groups, section);
     html.push_str("<h3>Compared</h3>\n");
     tables::differences(html, report, section);
+    html.push_str("<h3>Memory, disk and other costs</h3>\n");
+    tables::costs(html, groups, section);
     for condition in section.conditions() {
         let open = if section.headline() == Some(condition) { " open" } else { "" };
         let title = escape(&condition.to_string());

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use measure::Outcome;
-use measure::stats;
-
 use super::super::cell::Cell;
+use super::super::costs;
 use super::super::difference::{Difference, difference};
 use super::super::group::{Condition, Groups, Section};
 use super::super::numbers;
@@ -110,7 +108,6 @@ fn class_of(good: Option<bool>) -> &'static str {
 pub(super) fn points(html: &mut String, groups: &Groups<'_>, section: &Section<'_>) {
     let mut columns = vec!["variant", "condition", "valid repeats"];
     columns.extend(POINT_QUANTITIES.iter().map(|quantity| quantity.label()));
-    columns.push("server's peak memory");
     let mut table = Table::begin(html, &columns);
     for condition in section.conditions() {
         for (variant, cell) in section.at(condition) {
@@ -122,9 +119,25 @@ pub(super) fn points(html: &mut String, groups: &Groups<'_>, section: &Section<'
             for quantity in POINT_QUANTITIES {
                 table.number(cell.median(quantity), |value| quantity.format(value));
             }
-            let memory = |outcome: &Outcome| outcome.server.peak_resident_bytes as f64;
-            let memory: Vec<_> = cell.valid().map(|(_, outcome)| memory(outcome)).collect();
-            table.number(stats::median(&memory), numbers::bytes);
+            table.end_row();
+        }
+    }
+    table.end();
+}
+
+/// What else each cell of a section cost.
+pub(super) fn costs(html: &mut String, groups: &Groups<'_>, section: &Section<'_>) {
+    let costs = costs::of(section);
+    push(html, format_args!("<p class=\"hint\">{}</p>\n", costs::HOW));
+    let mut columns = vec!["variant", "condition"];
+    columns.extend(costs.iter().map(|cost| cost.label));
+    let mut table = Table::begin(html, &columns);
+    for condition in section.conditions() {
+        for (variant, cell) in section.at(condition) {
+            table.row(Some(variant));
+            table.variant(groups, variant);
+            table.condition(condition);
+            costs.iter().for_each(|cost| table.number(cost.median(cell), cost.format));
             table.end_row();
         }
     }
