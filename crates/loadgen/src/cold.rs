@@ -111,6 +111,7 @@ mod tests {
             generator: Usage::default(),
             spun_seconds: 0.0,
             bytes: (0, 0),
+            means_ns: Vec::new(),
             trials: Vec::new(),
             steal_seconds: None,
             idle: None,

@@ -191,13 +191,7 @@ impl Collected {
         (0..whole).for_each(|second| _ = self.rows.entry(second).or_default());
         let interval = |(second, (_, row)): (u64, (usize, Histogram))| {
             let at = (second + 1) as f64;
-            Interval {
-                at: if second < whole { at.min(self.seconds) } else { at },
-                operations: row.count(),
-                p50_ns: row.quantile_ns(0.5),
-                p99_ns: row.quantile_ns(0.99),
-                max_ns: row.max_ns(),
-            }
+            Interval::of(if second < whole { at.min(self.seconds) } else { at }, &row)
         };
         self.sum.intervals = self.rows.into_iter().map(interval).collect();
         self.sum.done.seconds = self.seconds;

@@ -12,15 +12,18 @@
 //! Start reading at `agent` for how load is made, at `shootout` for what is compared.
 
 mod agent;
+mod bench;
 mod cold;
 mod control;
 mod data;
+mod driver;
 mod echo;
 mod engine;
 mod fleet;
 mod interrupt;
 mod pin;
 mod point;
+mod progress;
 mod report;
 mod run;
 mod scenario;

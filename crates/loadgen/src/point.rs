@@ -90,7 +90,7 @@ pub(crate) fn without_result(verdict: Verdict) -> Outcome {
     summed(Sum::default(), verdict, Usage::default())
 }
 
-fn summed(Sum { done, intervals, .. }: Sum, verdict: Verdict, server: Usage) -> Outcome {
+pub(crate) fn summed(Sum { done, intervals, .. }: Sum, verdict: Verdict, server: Usage) -> Outcome {
     Outcome {
         verdict,
         operations: done.operations,
@@ -107,6 +107,7 @@ fn summed(Sum { done, intervals, .. }: Sum, verdict: Verdict, server: Usage) -> 
         trials: Vec::new(),
         steal_seconds: None,
         idle: None,
+        means_ns: Vec::new(),
     }
 }
 

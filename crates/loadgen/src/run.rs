@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use crate::control::Job;
 use crate::fleet::Fleet;
+use crate::progress::{duration, tried};
 use crate::search::Objective;
-use crate::shootout::{duration, tried};
 use crate::workload::Workload;
 use crate::{interrupt, point, search};
 

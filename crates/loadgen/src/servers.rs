@@ -91,15 +91,7 @@ impl Servers {
 impl Server {
     /// Why it cannot be measured here, if it cannot: it is not installed.
     pub(crate) fn missing(&self) -> Option<String> {
-        let needs = self.needs.as_ref().map(|needs| needs.replace("{target}", &target()))?;
-        let found = if needs.contains('/') {
-            Path::new(&needs).exists()
-        } else {
-            let path = env::var_os("PATH").unwrap_or_default();
-            env::split_paths(&path).any(|folder| folder.join(&needs).is_file())
-        };
-        let install = self.install.replace("{target}", &target());
-        (!found).then(|| format!("{needs} is not there; to install it: {install}"))
+        not_installed(self.needs.as_deref(), &self.install)
     }
 
     /// Builds it as it is shipped.
@@ -182,6 +174,19 @@ impl Server {
             .chain(rustc.map(|rustc| (format!("{name}.rustc"), rustc)))
             .collect()
     }
+}
+
+/// That a program or file is not there, and how it is installed; `None` if it is there.
+pub(crate) fn not_installed(needs: Option<&str>, install: &str) -> Option<String> {
+    let needs = needs?.replace("{target}", &target());
+    let found = if needs.contains('/') {
+        Path::new(&needs).exists()
+    } else {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&path).any(|folder| folder.join(&needs).is_file())
+    };
+    let install = install.replace("{target}", &target());
+    (!found).then(|| format!("{needs} is not there; to install it: {install}"))
 }
 
 /// `{target}`: cargo's target folder. `{dir}`: the server's own folder. `{port}`: a free port.

@@ -128,7 +128,7 @@ pub struct Outcome {
     pub completed: Option<u64>,
     /// The counted time.
     pub seconds: f64,
-    /// Done minus intended: what a user would have waited.
+    /// Done minus intended: what a user would have waited. Empty if only means were told.
     pub response: Histogram,
     /// Done minus sent: what the server needed.
     pub service: Histogram,
@@ -143,8 +143,12 @@ pub struct Outcome {
     /// How much of that was looking at the clock until the next arrival was due.
     #[serde(default)]
     pub spun_seconds: f64,
-    /// Bytes that the workers sent and received.
+    /// Bytes that the workers sent and received; both 0 if nobody counted.
     pub bytes: (u64, u64),
+    /// Mean times of an operation in nanoseconds, one of each measurement, from a driver that tells
+    /// only these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub means_ns: Vec<f64>,
     /// The runs of a search, in their order; none of other points.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trials: Vec<Trial>,
@@ -290,6 +294,12 @@ impl Outcome {
         self.answered() as f64 / self.seconds.max(f64::MIN_POSITIVE)
     }
 
+    /// The mean time of an operation in nanoseconds, if a driver told only means.
+    pub fn mean_ns(&self) -> Option<f64> {
+        let sum: f64 = self.means_ns.iter().sum();
+        (!self.means_ns.is_empty()).then(|| sum / self.means_ns.len() as f64)
+    }
+
     /// The server's CPU time for each operation, in microseconds.
     pub fn server_cpu_us(&self) -> f64 {
         self.server.cpu_seconds() * 1e6 / self.answered().max(1) as f64
@@ -320,6 +330,19 @@ impl Outcome {
     pub fn generator_cpu_us(&self) -> f64 {
         let busy_seconds = self.generator.cpu_seconds() - self.spun_seconds;
         busy_seconds.max(0.0) * 1e6 / self.answered().max(1) as f64
+    }
+}
+
+impl Interval {
+    /// What these responses were, in an interval that ended `at`.
+    pub fn of(at: f64, responses: &Histogram) -> Self {
+        Self {
+            at,
+            operations: responses.count(),
+            p50_ns: responses.quantile_ns(0.5),
+            p99_ns: responses.quantile_ns(0.99),
+            max_ns: responses.max_ns(),
+        }
     }
 }
 

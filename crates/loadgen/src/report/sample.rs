@@ -166,6 +166,7 @@ fn outcome(kind: &Kind, point: &Point) -> Outcome {
         bytes: (operations * 40, operations * 1_080),
         steal_seconds: Some(0.01),
         idle: None,
+        means_ns: Vec::new(),
     }
 }
 

@@ -39,6 +39,7 @@ fn record() -> Record {
         trials: Vec::new(),
         steal_seconds: Some(0.5),
         idle: Some(Idle { connections: 10, before_bytes: 1000, after_bytes: 6000 }),
+        means_ns: vec![1.5, 2.0],
     };
     let versions = BTreeMap::from([("loadgen".to_owned(), "0.1.0".to_owned())]);
     let host = Host::default();

@@ -3,6 +3,7 @@ use std::path::Path;
 use measure::Record;
 
 use super::*;
+use crate::driver::Drivers;
 use crate::report::tests::{all, loaded};
 use crate::scenario::Scenario;
 use crate::servers::Servers;
@@ -99,14 +100,16 @@ fn what_is_not_known_is_said() {
 fn the_scenarios_that_are_here_ask_for_what_they_measure() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benchmarks");
     let servers = Servers::read(&folder.join("servers.toml")).unwrap();
+    let drivers = Drivers::read(&folder).unwrap();
     let mut figures = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.file_name().is_some_and(|name| name == "servers.toml") {
+        let name = path.file_name().unwrap_or_default();
+        if path.is_dir() || name == "servers.toml" || name == "drivers.toml" {
             continue;
         }
         let scenario = Scenario::read(&path).unwrap();
-        let tasks = scenario.tasks("test", &servers).unwrap();
+        let tasks = scenario.tasks("test", &servers, &drivers).unwrap();
         check(&scenario.figure, &tasks).unwrap();
         figures += scenario.figure.len();
         let mut wrong = scenario.figure.clone();
