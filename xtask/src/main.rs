@@ -1,14 +1,15 @@
 //! The project's own chores, run as `cargo xtask ...`.
 //!
 //! `test` runs everything that must pass, `tidy` checks the rules that the compiler does not
-//! know, `zeosuite` runs ZEO's own test suite against one of our servers, and `report-page` looks at
-//! a report in a browser.
+//! know, `zeosuite` runs ZEO's own test suite against one of our servers, `python-client` tries the
+//! load generator's Python drivers, and `report-page` looks at a report in a browser.
 //!
 //! **Never**: linked into anything that is shipped, and no crate of the workspace depends on it.
 //!
 //! Start reading at [`steps`], the table of what `test` runs; then [`tidy`].
 
 mod process;
+mod python_client;
 mod report_page;
 mod steps;
 mod test;
@@ -53,6 +54,8 @@ enum Chore {
     Tidy,
     /// Run ZEO's own test suite against one of our servers
     Zeosuite(zeosuite::Options),
+    /// Try the load generator's Python drivers against the tokio server, installing what they need
+    PythonClient,
     /// Look at a report's page in headless Chromium
     ReportPage,
 }
@@ -64,6 +67,7 @@ fn run(cli: Cli) -> Result<bool> {
         Chore::Test(options) => test::run(&workspace, &options),
         Chore::Tidy => tidy::run(&workspace),
         Chore::Zeosuite(options) => zeosuite::run(&workspace, &options),
+        Chore::PythonClient => python_client::run(&workspace),
         Chore::ReportPage => report_page::run(&workspace),
     }
 }

@@ -94,6 +94,11 @@ pub(crate) const STEPS: &[Step] = &[
             &["test", "--package=loadgen", "--test=workloads"],
         ),
     ),
+    step(
+        "python-client",
+        "the load generator's drivers with the real Python client, against the tokio server",
+        Xtask(&["python-client"]),
+    ),
     step("report-page", "a report's page in headless Chromium", Xtask(&["report-page"])),
     zeo("zeo-tokio-msgpack", &["zeosuite", "--server=tokio", "--protocol=msgpack"]),
     zeo("zeo-tokio-pickle", &["zeosuite", "--server=tokio", "--protocol=pickle"]),

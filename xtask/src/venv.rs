@@ -1,4 +1,5 @@
-//! The Python environment that ZEO's suite runs in, made when it is first needed.
+//! Python environments: that of ZEO's suite, and those of the load generator's drivers and peers.
+//! Each is made when it is first needed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,28 +11,53 @@ use anyhow::{Context, Result, bail};
 use crate::process::{self, Ending};
 use crate::workspace::Workspace;
 
+/// An environment, and what it holds.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    /// In cargo's target folder; `benchmarks/*.toml` name those of drivers and peers, too.
+    folder: &'static str,
+    /// Files of pinned versions.
+    requirements: &'static [&'static str],
+}
+
+/// ZEO and its tests.
+pub(crate) const ZEO_SUITE: Environment =
+    Environment { folder: "zeo-venv", requirements: &[REQUIREMENTS] };
+
+/// ZEO as a peer, and as the client of our driver.
+pub(crate) const PEERS: Environment =
+    Environment { folder: "peers", requirements: &[REQUIREMENTS, "benchmarks/drivers/peers.txt"] };
+
+pub(crate) const ZODBSHOOTOUT: Environment = Environment {
+    folder: "zodbshootout",
+    requirements: &[REQUIREMENTS, "benchmarks/drivers/zodbshootout.txt"],
+};
+
 const REQUIREMENTS: &str = "tests/zeosuite/requirements.txt";
 
-/// Makes the environment if it is missing or for other requirements; its `python`.
-pub(crate) fn python(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = workspace.target.join("zeo-venv");
-    let requirements = workspace.root.join(REQUIREMENTS);
-    let wanted = fs::read_to_string(&requirements)
-        .with_context(|| format!("cannot read {}", requirements.display()))?;
+/// Makes an environment if it is missing or for other requirements; its `python`.
+pub(crate) fn python(workspace: &Workspace, environment: &Environment) -> Result<PathBuf> {
+    let folder = workspace.target.join(environment.folder);
+    let files: Vec<PathBuf> =
+        environment.requirements.iter().map(|file| workspace.root.join(file)).collect();
+    let mut wanted = String::new();
+    for file in &files {
+        let text = fs::read_to_string(file);
+        wanted += &text.with_context(|| format!("cannot read {}", file.display()))?;
+    }
     // Written last, so that an interrupted installation is started over.
     let stamp = folder.join("installed-requirements.txt");
     let python = folder.join("bin/python");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) && python.exists() {
         return Ok(python);
     }
-    println!("installing {REQUIREMENTS} into {}", folder.display());
+    let names = environment.requirements.join(", ");
+    println!("installing {names} into {}", folder.display());
     make(&folder)?;
-    must_succeed(
-        Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-            .arg(&requirements),
-    )
-    .with_context(|| format!("cannot install {REQUIREMENTS}"))?;
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    files.iter().for_each(|file| _ = install.arg("-r").arg(file));
+    must_succeed(&mut install).with_context(|| format!("cannot install {names}"))?;
     fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(python)
 }

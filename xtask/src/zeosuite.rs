@@ -56,7 +56,7 @@ enum Protocol {
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<bool> {
     let suite = workspace.root.join("tests/zeosuite");
-    let python = venv::python(workspace)?;
+    let python = venv::python(workspace, &venv::ZEO_SUITE)?;
     let template = template(workspace, options.server)?;
     let mut command = Command::new(python);
     command.arg(suite.join("run.py")).arg("--server").arg(template);
