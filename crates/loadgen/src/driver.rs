@@ -107,6 +107,10 @@ pub(crate) struct Measured {
 /// A driver that has more to do than counting for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// If the looks at the server are off by more than this share of the counted time, its CPU time is not
+/// that of what was counted.
+const LATE_SHARE_MAX: f64 = 0.1;
+
 /// How often an interruption is looked for.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -171,9 +175,11 @@ impl Driver {
         };
         let mut looks = Vec::new();
         let outcome = self
-            .run(&order, benchmarks, interrupted, || looks.push(server.usage()))
+            .run(&order, benchmarks, interrupted, || looks.push((Instant::now(), server.usage())))
             .and_then(|done| match &looks[..] {
-                [Ok(before), Ok(after)] => done.measured(*after - *before),
+                [(began, Ok(before)), (ended, Ok(after))] => {
+                    done.measured(*after - *before, *ended - *began)
+                }
                 [_, _] => bail!("the server ended while it was measured"),
                 _ => bail!("the driver did not say when the counted time began and ended"),
             });
@@ -220,7 +226,8 @@ impl Driver {
 }
 
 impl Done {
-    fn measured(self, server: Usage) -> anyhow::Result<Measured> {
+    /// `server`: what it used between two looks that were so far apart.
+    fn measured(self, server: Usage, apart: Duration) -> anyhow::Result<Measured> {
         if self.operations == 0 || self.seconds <= 0.0 {
             bail!("no operation was done in the counted time");
         }
@@ -228,6 +235,15 @@ impl Done {
         if told != self.operations && (told > 0 || self.means_ns.is_empty()) {
             bail!("the driver tells {told} responses to {} operations", self.operations);
         }
+        let off = (apart.as_secs_f64() - self.seconds).abs() / self.seconds;
+        let verdict = if told > 0 && off > LATE_SHARE_MAX {
+            let (apart, counted) = (apart.as_secs_f64(), self.seconds);
+            Verdict::Invalid(format!(
+                "the server was looked at twice in {apart:.2} s, and {counted:.2} s were counted"
+            ))
+        } else {
+            Verdict::Valid
+        };
         let mut response = Histogram::default();
         let mut rows: BTreeMap<u64, Histogram> = BTreeMap::new();
         for (done_ns, took_ns) in self.responses_ns {
@@ -246,8 +262,7 @@ impl Done {
             ..control::Done::default()
         };
         let sum = Sum { done, intervals, ..Sum::default() };
-        let outcome =
-            Outcome { means_ns: self.means_ns, ..point::summed(sum, Verdict::Valid, server) };
+        let outcome = Outcome { means_ns: self.means_ns, ..point::summed(sum, verdict, server) };
         Ok(Measured { outcome, versions: self.versions })
     }
 }

@@ -10,8 +10,12 @@ const RESPONSES: &str = r#"{"says": "done", "operations": 4, "seconds": 1.5, "re
 const MEANS: &str = r#"{"says": "done", "operations": 30000, "seconds": 1.8458514619960624, "means_ns": [47882.14029977098, 66287.90959985054, 70415.09629998474], "client": {"user_seconds": 1.624527, "system_seconds": 0.540134, "voluntary_switches": 5189, "involuntary_switches": 4749, "peak_resident_bytes": 47673344}, "versions": {"python": "3.11.7", "zodbshootout": "0.8.0", "pyperf": "2.3.0"}}"#;
 
 fn measured(line: &str) -> anyhow::Result<Measured> {
+    looked_at(line, Duration::from_millis(1_510))
+}
+
+fn looked_at(line: &str, apart: Duration) -> anyhow::Result<Measured> {
     match serde_json::from_str(line)? {
-        Said::Done(done) => done.measured(Usage::default()),
+        Said::Done(done) => done.measured(Usage::default(), apart),
         other => bail!("{other:?}"),
     }
 }
@@ -37,6 +41,19 @@ fn means_stay_means() {
     assert!((mean_ns - 61_528.382).abs() < 0.001, "{mean_ns}");
     // One client: its rate is the inverse.
     assert!((outcome.rate() * mean_ns / 1e9 - 1.0).abs() < 1e-9);
+}
+
+/// As when the load generator is suspended, and the driver is not.
+#[test]
+fn late_looks_at_the_server_are_no_result() {
+    let verdict = |line, apart| looked_at(line, apart).unwrap().outcome.verdict;
+    assert_eq!(verdict(RESPONSES, Duration::from_millis(1_600)), Verdict::Valid);
+    for millis in [100, 16_000] {
+        let verdict = verdict(RESPONSES, Duration::from_millis(millis));
+        assert!(matches!(verdict, Verdict::Invalid(_)), "{verdict:?}");
+    }
+    // Without a counted part it is all of the run.
+    assert_eq!(verdict(MEANS, Duration::from_secs(16)), Verdict::Valid);
 }
 
 #[test]
