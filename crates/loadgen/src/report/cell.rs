@@ -51,16 +51,23 @@ impl<'a> Cell<'a> {
 
     /// What counts, with the number of its repeat.
     pub(super) fn valid(&self) -> impl Iterator<Item = (u32, &'a Outcome)> {
-        self.repeats
-            .iter()
-            .filter(|source| source.record.outcome.verdict == Verdict::Valid)
-            .map(|source| (source.record.point.repeat, &source.record.outcome))
+        self.valid_records().map(|record| (record.point.repeat, &record.outcome))
+    }
+
+    /// The same, whole.
+    pub(super) fn valid_records(&self) -> impl Iterator<Item = &'a Record> {
+        let records = self.repeats.iter().map(|source| &source.record);
+        records.filter(|record| record.outcome.verdict == Verdict::Valid)
+    }
+
+    /// What came of each repeat, whatever it was.
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = &'a Outcome> {
+        self.repeats.iter().map(|source| &source.record.outcome)
     }
 
     /// What the generator spoilt.
     pub(super) fn invalid(&self) -> impl Iterator<Item = &'a Outcome> {
-        let outcomes = self.repeats.iter().map(|source| &source.record.outcome);
-        outcomes.filter(|outcome| matches!(outcome.verdict, Verdict::Invalid(_)))
+        self.outcomes().filter(|outcome| matches!(outcome.verdict, Verdict::Invalid(_)))
     }
 
     pub(super) fn values(&self, quantity: Quantity) -> Vec<f64> {

@@ -9,6 +9,7 @@ use measure::{Arrivals, Loop, Pin, Point, Record};
 use super::cell::{Cell, WithoutResult};
 use super::load::Loaded;
 use super::numbers;
+use super::quantity::Quantity;
 
 /// A server and how its clients speak.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -239,6 +240,19 @@ impl Section<'_> {
         self.cells.range(all).map(|((_, variant), cell)| (*variant, cell))
     }
 
+    /// Those quantities of which some repeat, valid or not, tells something.
+    pub(super) fn told(&self, quantities: &[Quantity]) -> Vec<Quantity> {
+        let outcomes = || self.cells.values().flat_map(Cell::outcomes);
+        let is_told = |quantity: &Quantity| outcomes().any(|o| quantity.of(o).is_some());
+        quantities.iter().copied().filter(is_told).collect()
+    }
+
+    /// The driver that loaded the servers, if it was not our workers.
+    pub(super) fn driver(&self) -> Option<&str> {
+        let mut settings = self.setup.settings.iter();
+        settings.find(|(name, _)| name == "driver").map(|(_, driver)| driver.as_str())
+    }
+
     /// Where a summary looks first: the closed loop with the most connections, or else the fastest
     /// schedule.
     pub(super) fn headline(&self) -> Option<Condition> {
@@ -253,7 +267,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::report::quantity::Quantity;
     use crate::report::tests::{loaded, some};
 
     fn kinds(groups: &Groups<'_>) -> Vec<&'static str> {

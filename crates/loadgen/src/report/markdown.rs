@@ -2,7 +2,7 @@
 
 use super::costs;
 use super::group::Section;
-use super::quantity::Quantity;
+use super::quantity::SHOWN;
 use super::{Report, figures, page, words};
 
 pub(super) fn summary(report: &Report<'_>) -> String {
@@ -78,9 +78,9 @@ fn machine(report: &Report<'_>) -> String {
 }
 
 fn table(lines: &mut Vec<String>, report: &Report<'_>, section: &Section<'_>) {
-    let costs = costs::in_summary(section);
+    let (quantities, costs) = (section.told(&SHOWN), costs::in_summary(section));
     let mut head = vec!["variant", "condition", "valid repeats"];
-    head.extend(COLUMNS.iter().map(|quantity| quantity.label()));
+    head.extend(quantities.iter().map(|quantity| quantity.label()));
     head.extend(costs.iter().map(|cost| cost.label));
     lines.push(format!("| {} |", head.join(" | ")));
     lines.push(format!("|---|---|{}", "--:|".repeat(head.len() - 2)));
@@ -93,7 +93,7 @@ fn table(lines: &mut Vec<String>, report: &Report<'_>, section: &Section<'_>) {
             ];
             let shown = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
             row.extend(
-                COLUMNS.iter().map(|quantity| {
+                quantities.iter().map(|quantity| {
                     shown(cell.median(*quantity).map(|value| quantity.format(value)))
                 }),
             );
@@ -102,15 +102,6 @@ fn table(lines: &mut Vec<String>, report: &Report<'_>, section: &Section<'_>) {
         }
     }
 }
-
-const COLUMNS: [Quantity; 6] = [
-    Quantity::Rate,
-    Quantity::P50,
-    Quantity::P99,
-    Quantity::P999,
-    Quantity::ServerCpu,
-    Quantity::Bytes,
-];
 
 /// Text that is neither markup of Markdown nor of HTML, and stays in its line and table cell.
 fn escape(text: &str) -> String {

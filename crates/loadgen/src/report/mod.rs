@@ -6,6 +6,7 @@
 //! ```
 
 mod cell;
+mod client;
 mod compare;
 mod costs;
 mod difference;

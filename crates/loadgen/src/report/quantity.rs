@@ -13,34 +13,47 @@ pub(super) enum Quantity {
     P50,
     P99,
     P999,
+    /// The mean time of an operation, in nanoseconds, where nothing more is known of it.
+    Mean,
     /// The server's CPU time for an operation, in microseconds.
     ServerCpu,
-    /// The load generator's, likewise.
+    /// The clients', likewise.
     GeneratorCpu,
     /// Sent and received for an operation.
     Bytes,
 }
 
-use Quantity::{Bytes, GeneratorCpu, P50, P99, P999, Rate, ServerCpu};
+use Quantity::{Bytes, GeneratorCpu, Mean, P50, P99, P999, Rate, ServerCpu};
+
+/// What is shown of a point.
+pub(super) const SHOWN: [Quantity; 7] = [Rate, P50, P99, P999, Mean, ServerCpu, Bytes];
 
 /// What a comparison looks at.
 pub(super) const COMPARED: [Quantity; 4] = [Rate, P50, P99, ServerCpu];
 
 impl Quantity {
-    /// `None` if nothing was done of which it could be known.
+    /// `None` if the outcome does not tell, or nothing was done of which it could.
     pub(super) fn of(self, outcome: &Outcome) -> Option<f64> {
         if self != Rate && outcome.operations == 0 {
             return None;
         }
-        Some(match self {
-            Rate => outcome.rate(),
-            P50 => outcome.response.quantile_ns(0.5) as f64,
-            P99 => outcome.response.quantile_ns(0.99) as f64,
-            P999 => outcome.response.quantile_ns(0.999) as f64,
-            ServerCpu => outcome.server_cpu_us(),
-            GeneratorCpu => outcome.generator_cpu_us(),
-            Bytes => bytes_per_operation(outcome, outcome.bytes.0 + outcome.bytes.1),
-        })
+        let quantile = |share| {
+            let responses = &outcome.response;
+            (responses.count() > 0).then(|| responses.quantile_ns(share) as f64)
+        };
+        match self {
+            Rate => Some(outcome.rate()),
+            P50 => quantile(0.5),
+            P99 => quantile(0.99),
+            P999 => quantile(0.999),
+            Mean => outcome.mean_ns(),
+            ServerCpu => Some(outcome.server_cpu_us()),
+            GeneratorCpu => Some(outcome.generator_cpu_us()),
+            Bytes => {
+                let sum = outcome.bytes.0 + outcome.bytes.1;
+                (sum > 0).then(|| bytes_per_operation(outcome, sum))
+            }
+        }
     }
 
     pub(super) fn label(self) -> &'static str {
@@ -49,6 +62,7 @@ impl Quantity {
             P50 => "p50",
             P99 => "p99",
             P999 => "p99.9",
+            Mean => "mean",
             ServerCpu => "server CPU/op",
             GeneratorCpu => "generator CPU/op",
             Bytes => "bytes/op",
@@ -58,7 +72,7 @@ impl Quantity {
     pub(super) fn format(self, value: f64) -> String {
         match self {
             Rate => numbers::count(value),
-            P50 | P99 | P999 => numbers::duration(value),
+            P50 | P99 | P999 | Mean => numbers::duration(value),
             ServerCpu | GeneratorCpu => numbers::duration(value * 1000.0),
             Bytes => numbers::bytes(value),
         }
@@ -69,8 +83,8 @@ impl Quantity {
         match (self, effect) {
             (_, Effect::Same) => "same within 2 %",
             (_, Effect::Unsure) => "not clear",
-            (Rate, Effect::Larger) | (P50 | P99 | P999, Effect::Smaller) => "faster",
-            (Rate, Effect::Smaller) | (P50 | P99 | P999, Effect::Larger) => "slower",
+            (Rate, Effect::Larger) | (P50 | P99 | P999 | Mean, Effect::Smaller) => "faster",
+            (Rate, Effect::Smaller) | (P50 | P99 | P999 | Mean, Effect::Larger) => "slower",
             (ServerCpu | GeneratorCpu | Bytes, Effect::Smaller) => "cheaper",
             (ServerCpu | GeneratorCpu | Bytes, Effect::Larger) => "dearer",
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use measure::{Effect, Record, stats};
 
 use super::cell::Cell;
+use super::client;
 use super::costs;
 use super::difference::{Difference, difference};
 use super::group::{Condition, Groups, Load, Section, VariantId};
@@ -98,8 +99,9 @@ fn phrase(quantity: Quantity) -> Phrase {
         Quantity::P50 => latency("median latency (p50)"),
         Quantity::P99 => latency("p99 latency"),
         Quantity::P999 => latency("p99.9 latency"),
+        Quantity::Mean => latency("mean time of an operation"),
         Quantity::ServerCpu => need("server CPU per operation"),
-        Quantity::GeneratorCpu => need("generator CPU per operation"),
+        Quantity::GeneratorCpu => need("client CPU per operation"),
         Quantity::Bytes => need("traffic per operation"),
     }
 }
@@ -140,16 +142,18 @@ pub(super) fn findings(groups: &Groups<'_>, baseline: VariantId) -> Vec<Finding>
                 stats::FEWEST_PAIRS
             ));
         }
+        sentences.extend(client::sentences(groups, section, condition));
         let place = format!("{}, {condition}", heading(groups, section));
         Finding { place, sentences }
     };
+    // Where a driver's client becomes the limit, is seen over all conditions.
     let places = groups.sections.iter().flat_map(|section| {
-        let headline = section.headline();
-        let searches =
-            section.searches().into_iter().filter(move |search| Some(*search) != headline);
-        headline.into_iter().chain(searches).map(move |condition| (section, condition))
+        let (all, headline) = (section.driver().is_some(), section.headline());
+        let conditions = section.conditions().into_iter();
+        let chosen = conditions.filter(move |c| all || headline == Some(*c) || c.is_search());
+        chosen.map(move |condition| (section, condition))
     });
-    places.map(finding).collect()
+    client::overall(groups, baseline).into_iter().chain(places.map(finding)).collect()
 }
 
 /// Where the rates of closed loops say something else than `rate`.
@@ -188,12 +192,14 @@ fn fastest(groups: &Groups<'_>, section: &Section<'_>, condition: Condition) -> 
     if rate == 0.0 {
         return Some("No variant meets the objective at any rate.".to_owned());
     }
-    let p99 = Quantity::P99.format(cell.median(Quantity::P99)?);
-    Some(format!(
-        "{} has the highest median rate: {} operations/s, with a p99 latency of {p99}.",
-        groups.name(variant),
-        count(rate)
-    ))
+    let said = |quantity: Quantity| cell.median(quantity).map(|value| quantity.format(value));
+    let latency = match (said(Quantity::P99), said(Quantity::Mean)) {
+        (Some(p99), _) => format!(", with a p99 latency of {p99}"),
+        (None, Some(mean)) => format!(", a mean time of {mean} for each"),
+        (None, None) => String::new(),
+    };
+    let (name, rate) = (groups.name(variant), count(rate));
+    Some(format!("{name} has the highest median rate: {rate} operations/s{latency}."))
 }
 
 /// A section's name: the workload, and what tells it from others of that workload.

@@ -41,6 +41,7 @@ pub(super) fn section(
             plots::percentiles(groups, section, condition).into_iter().collect();
         plots.extend(plots::over_time(groups, section, condition));
         plots.extend(plots::cpu(groups, section, condition));
+        plots.extend(plots::both(groups, section, condition));
         plots.extend(plots::bytes(groups, section, condition));
         figures(html, &plots)?;
         html.push_str("</details>\n");

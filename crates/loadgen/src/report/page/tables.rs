@@ -7,7 +7,7 @@ use super::super::costs;
 use super::super::difference::{Difference, difference};
 use super::super::group::{Condition, Groups, Section};
 use super::super::numbers;
-use super::super::quantity::{COMPARED, Quantity};
+use super::super::quantity::{COMPARED, Quantity, SHOWN};
 use super::super::{Report, words};
 use super::{escape, push, variant_class};
 
@@ -107,7 +107,9 @@ fn class_of(good: Option<bool>) -> &'static str {
 /// Each cell of a section with the medians of its repeats.
 pub(super) fn points(html: &mut String, groups: &Groups<'_>, section: &Section<'_>) {
     let mut columns = vec!["variant", "condition", "valid repeats"];
-    columns.extend(POINT_QUANTITIES.iter().map(|quantity| quantity.label()));
+    let mut shown = section.told(&SHOWN);
+    shown.push(Quantity::GeneratorCpu);
+    columns.extend(shown.iter().map(|quantity| quantity.label()));
     let mut table = Table::begin(html, &columns);
     for condition in section.conditions() {
         for (variant, cell) in section.at(condition) {
@@ -116,7 +118,7 @@ pub(super) fn points(html: &mut String, groups: &Groups<'_>, section: &Section<'
             table.condition(condition);
             let (valid, all) = (cell.valid().count(), cell.repeats.len());
             table.number(Some(valid as f64), |_| format!("{valid} of {all}"));
-            for quantity in POINT_QUANTITIES {
+            for &quantity in &shown {
                 table.number(cell.median(quantity), |value| quantity.format(value));
             }
             table.end_row();
@@ -144,16 +146,6 @@ pub(super) fn costs(html: &mut String, groups: &Groups<'_>, section: &Section<'_
     table.end();
 }
 
-const POINT_QUANTITIES: [Quantity; 7] = [
-    Quantity::Rate,
-    Quantity::P50,
-    Quantity::P99,
-    Quantity::P999,
-    Quantity::ServerCpu,
-    Quantity::Bytes,
-    Quantity::GeneratorCpu,
-];
-
 /// All variants against the baseline: ratios with their intervals and verdicts.
 pub(super) fn differences(html: &mut String, report: &Report<'_>, section: &Section<'_>) {
     let groups = report.groups;
@@ -165,13 +157,16 @@ pub(super) fn differences(html: &mut String, report: &Report<'_>, section: &Sect
         ),
     );
     let mut columns = vec!["variant", "condition", "common repeats"];
-    columns.extend(COMPARED.iter().map(|quantity| quantity.label()));
+    let compared = section.told(&COMPARED);
+    columns.extend(compared.iter().map(|quantity| quantity.label()));
     let mut table = Table::begin(html, &columns);
     for condition in section.conditions() {
         for variant in (0..groups.variants.len()).filter(|variant| *variant != report.baseline) {
-            let all = COMPARED.map(|quantity| {
-                difference(section, condition, quantity, (variant, report.baseline))
-            });
+            let pair = (variant, report.baseline);
+            let all: Vec<_> = compared
+                .iter()
+                .map(|&quantity| difference(section, condition, quantity, pair))
+                .collect();
             let Some(pairs) = all.iter().flatten().map(|difference| difference.pairs).max() else {
                 continue;
             };

@@ -22,6 +22,20 @@ pub(in crate::report) fn cpu(
     bars(title, &medians(section, condition, parts), groups, numbers::duration)
 }
 
+/// The CPU time per operation of a driver's client beside the server's.
+pub(in crate::report) fn both(
+    groups: &Groups<'_>,
+    section: &Section<'_>,
+    condition: Condition,
+) -> Option<Plot> {
+    section.driver()?;
+    let parts = |outcome: &Outcome| {
+        [outcome.generator_cpu_us(), outcome.server_cpu_us()].map(|us| us * 1000.0)
+    };
+    let title = format!("CPU per operation, client (strong) + server (pale): {condition}");
+    bars(title, &medians(section, condition, parts), groups, numbers::duration)
+}
+
 /// Bytes that clients sent and received per operation.
 pub(in crate::report) fn bytes(
     groups: &Groups<'_>,

@@ -10,12 +10,12 @@ use crate::report::quantity::Quantity;
 /// Medians joined by a line, their confidence band, each repeat, and what is invalid.
 pub(super) fn curve<'a>(
     cells: impl Iterator<Item = (Condition, &'a Cell<'a>)>,
-    x: impl Fn(Condition, &Outcome) -> f64,
+    x: impl Fn(Condition, &Outcome) -> Option<f64>,
     y: Quantity,
 ) -> Vec<Mark> {
     let (mut repeats, mut line, mut band) = (Vec::new(), Vec::new(), Vec::new());
     for (condition, cell) in cells {
-        let at = |outcome: &Outcome| Some((x(condition, outcome), y.of(outcome)?));
+        let at = |outcome: &Outcome| x(condition, outcome).zip(y.of(outcome));
         repeats.extend(cell.invalid().filter_map(at).map(Mark::Invalid));
         let valid: Vec<_> = cell.valid().filter_map(|(_, outcome)| at(outcome)).collect();
         let xs: Vec<_> = valid.iter().map(|(x, _)| *x).collect();

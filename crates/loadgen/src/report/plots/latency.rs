@@ -42,7 +42,7 @@ fn plot(
     let layer = |variant: usize| {
         let cells =
             conditions.iter().filter_map(|c| Some((*c, section.cells.get(&(*c, variant))?)));
-        let marks = curve(cells, |_, outcome| outcome.rate(), quantity);
+        let marks = curve(cells, |_, outcome| Some(outcome.rate()), quantity);
         Layer { variant, name: groups.name(variant), marks }
     };
     Plot::curves(

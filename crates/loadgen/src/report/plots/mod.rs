@@ -14,7 +14,7 @@ use axis::Axis;
 
 use super::group::VariantId;
 
-pub(super) use cost::{bytes, cpu};
+pub(super) use cost::{both, bytes, cpu};
 pub(super) use draw::draw;
 pub(super) use latency::latencies;
 pub(super) use percentiles::percentiles;

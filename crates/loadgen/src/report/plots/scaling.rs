@@ -35,7 +35,7 @@ fn layers(groups: &Groups<'_>, section: &Section<'_>, quantity: Quantity) -> Vec
             .iter()
             .filter(|((condition, other), _)| condition.load == Load::Closed && *other == variant)
             .map(|((condition, _), cell)| (*condition, cell));
-        let connections = |condition: Condition, _: &_| f64::from(condition.connections);
+        let connections = |condition: Condition, _: &_| Some(f64::from(condition.connections));
         Layer { variant, name: groups.name(variant), marks: curve(cells, connections, quantity) }
     };
     (0..groups.variants.len()).map(layer).collect()
