@@ -43,6 +43,19 @@ fn means_stay_means() {
     assert!((outcome.rate() * mean_ns / 1e9 - 1.0).abs() < 1e-9);
 }
 
+#[test]
+fn one_that_is_not_installed_tells_how_it_is() {
+    let missing = |needs: &str| {
+        let driver = format!(
+            "about = 'a'\ncommand = ['a']\nprotocols = []\nneeds = '{needs}'\ninstall = 'pip x'"
+        );
+        toml::from_str::<Driver>(&driver).unwrap().missing()
+    };
+    let why = missing("/no/such/program").unwrap();
+    assert_eq!(why, "/no/such/program is not there; to install it: pip x");
+    assert_eq!(missing("sh"), None);
+}
+
 /// As when the load generator is suspended, and the driver is not.
 #[test]
 fn late_looks_at_the_server_are_no_result() {
