@@ -48,7 +48,8 @@ impl Place {
     pub(super) fn of(&self, server: &str) -> String {
         let Self { workload, connections, depth, .. } = self;
         let server = server.replace(':', "-");
-        format!("{server}, {workload}, {connections} connections, depth {depth}")
+        let plural = if *connections == 1 { "" } else { "s" };
+        format!("{server}, {workload}, {connections} connection{plural}, depth {depth}")
     }
 
     /// The server that is best in `quantity`, and its repeats.
