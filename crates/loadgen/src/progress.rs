@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
-use measure::{Outcome, Trial, Verdict};
+use measure::{Loop, Outcome, Trial, Verdict};
 
 use crate::scenario::Task;
 use crate::search;
@@ -20,12 +20,17 @@ impl Progress {
         let minutes = began.elapsed().as_secs() / 60;
         let seconds = began.elapsed().as_secs() % 60;
         let head = format!(
-            "[{:>3}/{count} {minutes}:{seconds:02}] {:<24} {:<14} c={:<5} d={:<3}",
+            "[{:>3}/{count} {minutes}:{seconds:02}] {:<24} {:<14} c={:<5} d={:<3} {:<10}",
             number + 1,
             format!("{}-{}", point.server, point.protocol),
             point.workload,
             point.connections,
             point.depth,
+            match point.load {
+                Loop::Closed => "closed".to_owned(),
+                Loop::Open { rate, .. } => format!("{rate}/s"),
+                Loop::Search { p99_ms, .. } => format!("p99 {p99_ms} ms"),
+            },
         );
         let progress = Self { head, terminal: std::io::stdout().is_terminal() };
         progress.show("...");
@@ -52,6 +57,7 @@ impl Progress {
         let text = match &outcome.verdict {
             Verdict::Failed(why) => format!("FAILED: {why}"),
             Verdict::Valid if outcome.operations == 0 => "no rate meets the objective".to_owned(),
+            Verdict::Invalid(why) if outcome.operations == 0 => format!("INVALID: {why}"),
             verdict => format!(
                 "{:>9.0}/s  {}  server {:>6.2} us/op{}",
                 outcome.rate(),

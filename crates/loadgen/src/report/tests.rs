@@ -110,6 +110,10 @@ fn searches_are_told_by_their_rates() {
     }
     assert!(markdown.contains(&format!("| zeo-msgpack | {condition} | 5 of 5 | 0 | – | – |")));
     assert!(markdown.contains(" has the highest median rate: "), "{markdown}");
+    let mut records = searches();
+    records.retain(|record| record.outcome.verdict != measure::Verdict::Valid);
+    let (html, _) = both(&loaded(records));
+    assert!(html.contains("<td>at least 4"), "what was confirmed before the generator ended it");
     let (without, _) = both(&loaded(few()));
     assert!(!without.contains("<h3>Highest rates</h3>"));
 }

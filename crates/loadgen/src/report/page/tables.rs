@@ -187,43 +187,52 @@ pub(super) fn searches(html: &mut String, report: &Report<'_>, section: &Section
     if searches.is_empty() {
         return;
     }
-    let (groups, baseline) = (report.groups, report.baseline);
-    push(html, format_args!("<h3>Highest rates</h3>\n<p>{}</p>\n", words::SEARCH));
-    let compared = format!("as a multiple of {}", groups.name(baseline));
-    let columns = [
-        "variant",
-        "condition",
-        "valid repeats",
-        "operations/s",
-        "95 % interval",
-        &compared,
-        "p99 then",
-        "runs",
-    ];
-    let mut table = Table::begin(html, &columns);
+    html.push_str("<h3>Highest rates</h3>\n");
+    push(html, format_args!("<p class=\"hint\">{}</p>\n", words::SEARCH));
     for condition in searches {
-        for (variant, cell) in section.at(condition) {
-            table.row(Some(variant));
-            table.variant(groups, variant);
-            table.condition(condition);
-            let (valid, all) = (cell.valid().count(), cell.repeats.len());
-            table.number(Some(valid as f64), |_| format!("{valid} of {all}"));
-            let name =
-                |rate: f64| if rate > 0.0 { numbers::count(rate) } else { "none".to_owned() };
-            table.number(cell.median(Quantity::Rate), name);
-            let interval = cell.interval(Quantity::Rate);
-            let text = interval.map(|(low, high)| format!("{}..{}", name(low), name(high)));
-            table.text(&text.unwrap_or_else(|| "too few repeats".to_owned()));
-            let pair = (variant, baseline);
-            let other =
-                (variant != baseline).then(|| difference(section, condition, Quantity::Rate, pair));
-            table.difference(other.flatten().as_ref());
-            table.number(cell.median(Quantity::P99), |p99| Quantity::P99.format(p99));
-            let runs: usize =
-                cell.repeats.iter().map(|source| source.record.outcome.trials.len()).sum();
-            table.number(Some(runs as f64), |runs| runs.to_string());
-            table.end_row();
+        push(html, format_args!("<p>With {condition}:</p>\n"));
+        search(html, report, section, condition);
+    }
+}
+
+fn search(html: &mut String, report: &Report<'_>, section: &Section<'_>, condition: Condition) {
+    let (groups, baseline) = (report.groups, report.baseline);
+    let compared = format!("as a multiple of {}", groups.name(baseline));
+    let mut table = Table::begin(
+        html,
+        &[
+            "variant",
+            "operations/s",
+            "95 % interval",
+            "p99 then",
+            &compared,
+            "valid repeats",
+            "runs",
+        ],
+    );
+    for (variant, cell) in section.at(condition) {
+        table.row(Some(variant));
+        table.variant(groups, variant);
+        let name = |rate: f64| if rate > 0.0 { numbers::count(rate) } else { "none".to_owned() };
+        match (cell.median(Quantity::Rate), cell.invalid().map(Outcome::rate).reduce(f64::max)) {
+            // What was confirmed before the generator was the limit holds all the same.
+            (None, Some(rate)) if rate > 0.0 => table.text(&format!("at least {}", name(rate))),
+            (rate, _) => table.number(rate, name),
         }
+        let interval = cell.interval(Quantity::Rate).map(|(low, high)| match high {
+            0.0 => String::new(),
+            high => format!("{}..{}", name(low), name(high)),
+        });
+        table.text(&interval.unwrap_or_else(|| "too few repeats".to_owned()));
+        table.number(cell.median(Quantity::P99), |p99| Quantity::P99.format(p99));
+        let other = (variant != baseline)
+            .then(|| difference(section, condition, Quantity::Rate, (variant, baseline)));
+        table.difference(other.flatten().as_ref());
+        let (valid, all) = (cell.valid().count(), cell.repeats.len());
+        table.number(Some(valid as f64), |_| format!("{valid} of {all}"));
+        let trials = cell.repeats.iter().map(|source| source.record.outcome.trials.len());
+        table.number(Some(trials.sum::<usize>() as f64), |runs| runs.to_string());
+        table.end_row();
     }
     table.end();
 }
