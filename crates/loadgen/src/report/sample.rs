@@ -28,7 +28,8 @@ const KINDS: [Kind; 6] = [
 const REPEATS: u32 = 5;
 
 /// All of them: 6 variants, 5 repeats; reading in a closed loop with 4 numbers of connections, in an
-/// open loop at 6 rates up to where some of them end, and by a search, and committing.
+/// open loop at 6 rates up to where some of them end, and by a search; committing; and what two
+/// drivers did, one of which tells means only.
 pub(crate) fn records() -> Vec<Record> {
     let mut records = Vec::new();
     for kind in &KINDS {
@@ -43,6 +44,8 @@ pub(crate) fn records() -> Vec<Record> {
                 records.push(record(kind, "read", 64, load, repeat));
             }
             records.push(record(kind, "commit", 64, Loop::Closed, repeat));
+            records.push(driven(record(kind, "client", 2, Loop::Closed, repeat), false));
+            records.push(driven(record(kind, "client-means", 2, Loop::Closed, repeat), true));
         }
     }
     spoil(&mut records);
@@ -203,6 +206,23 @@ fn trials(
         trials.push(trial(Some(found), 10.0));
     }
     trials
+}
+
+/// As if a driver had measured it.
+fn driven(mut record: Record, tells_means: bool) -> Record {
+    let Record { point, outcome, .. } = &mut record;
+    point.settings.insert("driver".to_owned(), "client".into());
+    point.workers = point.connections;
+    outcome.generator = usage(outcome.seconds * 1.5);
+    outcome.bytes = (0, 0);
+    if tells_means {
+        let clients = f64::from(point.connections);
+        outcome.means_ns = vec![outcome.seconds * 1e9 * clients / outcome.operations as f64];
+        outcome.intervals.clear();
+        outcome.response.clear();
+        outcome.service.clear();
+    }
+    record
 }
 
 /// Some percent up or down, by chance but always the same.

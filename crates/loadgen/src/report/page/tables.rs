@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use measure::Outcome;
+
 use super::super::cell::Cell;
 use super::super::costs;
 use super::super::difference::{Difference, difference};
