@@ -254,6 +254,7 @@ impl Done {
         let intervals = rows.iter().map(|(second, row)| Interval::of(end(*second), row)).collect();
         let done = control::Done {
             operations: self.operations,
+            completed: self.operations,
             seconds: self.seconds,
             // Whoever waits for an answer before it asks again waits for nothing else.
             service: response.clone(),
