@@ -89,10 +89,12 @@ def check(browser, url, shots):
 def behaviour(browser):
     """Sorts a table both ways, and switches a variant off and on."""
     complaints = []
-    column = """[...document.querySelector('#section-0 table.sortable').tBodies[0].rows]
-        .map((row) => row.cells[3].dataset.value).map((text) => text ? Number(text) : null)"""
+    heads = "[...document.querySelector('#section-0 table.sortable').querySelectorAll('th')]"
+    rate = f"{heads}.findIndex((head) => head.textContent === 'operations/s')"
+    column = f"""[...document.querySelector('#section-0 table.sortable').tBodies[0].rows]
+        .map((row) => row.cells[{rate}].dataset.value).map((text) => text ? Number(text) : null)"""
     for expected in ("ascending", "descending"):
-        browser.evaluate("document.querySelectorAll('#section-0 table.sortable th button')[3].click()")
+        browser.evaluate(f"{heads}[{rate}].querySelector('button').click()")
         found = browser.evaluate(column)
         values = sorted((value for value in found if value is not None),
                         reverse=expected == "descending")

@@ -35,10 +35,12 @@ pub(super) fn some() -> Vec<Record> {
     records
 }
 
-/// The searches of the sample: one variant meets the objective at no rate, and one search is invalid.
+/// The searches of the sample for reads: one variant meets the objective at no rate, and one search is invalid.
 pub(super) fn searches() -> Vec<Record> {
     let mut records = sample::records();
-    records.retain(|record| matches!(record.point.load, measure::Loop::Search { .. }));
+    records.retain(|Record { point, .. }| {
+        point.workload == "read" && matches!(point.load, measure::Loop::Search { .. })
+    });
     records
 }
 
