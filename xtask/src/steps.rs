@@ -86,6 +86,39 @@ pub(crate) const STEPS: &[Step] = &[
         Cargo(&[], &["run", "--release", "--package=loadgen", "--", "shootout", "--verify"]),
     ),
     step(
+        "shootout-sizes",
+        "records as databases have them, for a moment each",
+        Cargo(
+            &[],
+            &["run", "--release", "--package=loadgen", "--", "shootout", "sizes", "--verify"],
+        ),
+    ),
+    step(
+        "shootout-invalidations",
+        "up to 256 subscribers, for a moment each",
+        Cargo(
+            &[],
+            &[
+                "run",
+                "--release",
+                "--package=loadgen",
+                "--",
+                "shootout",
+                "invalidations",
+                "--verify",
+            ],
+        ),
+    ),
+    step(
+        "shootout-memory",
+        "reads from the disk, a thousand idle connections, and connecting",
+        Cargo(
+            // The system's own folder may be in memory, where nothing is ever read from a disk.
+            &[("TMPDIR", "target")],
+            &["run", "--release", "--package=loadgen", "--", "shootout", "memory", "--verify"],
+        ),
+    ),
+    step(
         "workloads",
         "every workload of the load generator, in closed and open loops, against the tokio server",
         Cargo(

@@ -91,7 +91,7 @@ impl<'a> Bench<'a> {
             self.running.remove(&key);
             self.fleet = None;
         } else if is_own && let Some(server) = self.running.remove(&key) {
-            server.stop()?;
+            stop(&key.0, server);
         }
         Ok(Measured { outcome, versions })
     }
@@ -103,7 +103,7 @@ impl<'a> Bench<'a> {
         let mut measured = driver.measure(&task.point, &server, self.benchmarks, self.interrupted);
         measured.versions.extend(server.versions.clone());
         if !matches!(measured.outcome.verdict, Verdict::Failed(_)) {
-            server.stop()?;
+            stop(&task.point.server, server);
         }
         Ok(measured)
     }
@@ -115,11 +115,17 @@ impl<'a> Bench<'a> {
     }
 
     /// Stops all servers in order.
-    pub(crate) fn stop(self) -> anyhow::Result<()> {
+    pub(crate) fn stop(self) {
         for ((name, ..), server) in self.running {
-            server.stop().with_context(|| name)?;
+            stop(&name, server);
         }
-        Ok(())
+    }
+}
+
+/// Stops a server. What it measured is measured; if it does not stop, it is killed, and that is said.
+fn stop(name: &str, server: Running) {
+    if let Err(error) = server.stop() {
+        println!("{name}, which was killed: {error:#}");
     }
 }
 

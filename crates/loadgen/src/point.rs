@@ -68,9 +68,9 @@ fn connect(job: &Job, server: &Running, fleet: &mut Fleet) -> anyhow::Result<Opt
         fleet.prepare(job)?;
         return Ok(None);
     }
-    let before_bytes = server.private_bytes()?;
+    let before_bytes = server.anonymous_bytes()?;
     fleet.prepare(job)?;
-    let after_bytes = server.private_bytes()?;
+    let after_bytes = server.anonymous_bytes()?;
     Ok(Some(Idle { connections: job.all_connections, before_bytes, after_bytes }))
 }
 

@@ -268,9 +268,9 @@ impl Running {
         self.folder.path()
     }
 
-    /// Memory that it has to itself.
-    pub(crate) fn private_bytes(&self) -> anyhow::Result<u64> {
-        usage::private_bytes(self.child.id()).context("the server's memory")
+    /// Its heap and stacks.
+    pub(crate) fn anonymous_bytes(&self) -> anyhow::Result<u64> {
+        usage::anonymous_bytes(self.child.id()).context("the server's memory")
     }
 
     /// Where the system refuses, the peak is that since the start.

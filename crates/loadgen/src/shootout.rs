@@ -96,7 +96,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut bench =
         Bench::new((&servers, &drivers), &options.benchmarks, &options.agent, &interrupted);
     let failed = measure_all(&todo, &mut bench, &folder, &interrupted)?;
-    bench.stop()?;
+    bench.stop();
     let page = reports.join("pages").join(&options.scenario);
     if folder.is_dir() {
         report::of_folder(&folder, &page, &options.scenario, &path)?;

@@ -196,8 +196,8 @@ pub enum Judgement {
     Probe,
 }
 
-/// The server's private memory before and after connections were made and registered, in bytes
-/// ([`crate::usage::private_bytes`]: without the kernel's own for sockets).
+/// The server's anonymous memory before and after connections were made and registered, in bytes
+/// ([`crate::usage::anonymous_bytes`]: without the kernel's own for sockets).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idle {
     /// How many.

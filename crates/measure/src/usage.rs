@@ -104,12 +104,13 @@ pub fn reset_peak(pid: u32) -> io::Result<()> {
     fs::write(format!("/proc/{pid}/clear_refs"), "5")
 }
 
-/// Memory in RAM that a process has to itself, in bytes: neither what it shares with others, as
+/// Anonymous memory of a process in RAM, in bytes: heap and stacks; neither files that it maps, as
 /// libraries, nor what the kernel has for it, as socket buffers.
-pub fn private_bytes(pid: u32) -> io::Result<u64> {
+pub fn anonymous_bytes(pid: u32) -> io::Result<u64> {
     let maps = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let kib = add(number(&maps, "Private_Clean:"), number(&maps, "Private_Dirty:"));
-    kib.map(|kib| 1024 * kib).ok_or_else(|| invalid("/proc/PID/smaps_rollup"))
+    number(&maps, "Anonymous:")
+        .map(|kib| 1024 * kib)
+        .ok_or_else(|| invalid("/proc/PID/smaps_rollup"))
 }
 
 /// CPU time that this machine wanted and another one got, all CPUs together, since it was booted.
@@ -183,8 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_its_own_is_counted() {
-        let own = || private_bytes(std::process::id()).unwrap();
+    fn anonymous_memory_is_counted() {
+        let own = || anonymous_bytes(std::process::id()).unwrap();
         let before = own();
         let large = std::hint::black_box(vec![1_u8; 64 << 20]);
         assert!(own() >= before + (48 << 20), "{before} {}", own());

@@ -66,9 +66,9 @@ const COSTS: [Cost; 7] = [
 ];
 
 /// How to read them.
-pub(super) const HOW: &str = "Medians of the valid repeats. Memory per idle connection is what the \
-                              server has to itself with the connections, less what it has without, \
-                              for each of them; the kernel's memory for sockets is not in it. The peak \
+pub(super) const HOW: &str = "Medians of the valid repeats. Memory per idle connection is the \
+                              server's heap and stacks with the connections, less those without, for \
+                              each of them; the kernel's memory for sockets is not in it. The peak \
                               is that of the point, in older records that since the server's start. \
                               Of threads that ended no context switches are known.";
 

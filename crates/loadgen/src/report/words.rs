@@ -171,7 +171,7 @@ fn elsewhere(
     clauses.collect()
 }
 
-/// `An idle connection costs tokio-msgpack 5 KiB and zeo-msgpack 12.3 KiB of its own memory.`
+/// `An idle connection costs tokio-msgpack 5 KiB and zeo-msgpack 12.3 KiB of heap and stacks.`
 fn idle(groups: &Groups<'_>, section: &Section<'_>, condition: Condition) -> Option<String> {
     let each: Vec<_> = section
         .at(condition)
@@ -181,7 +181,7 @@ fn idle(groups: &Groups<'_>, section: &Section<'_>, condition: Condition) -> Opt
     let (last, others) = each.split_last()?;
     let all =
         if others.is_empty() { last.clone() } else { format!("{} and {last}", others.join(", ")) };
-    Some(format!("An idle connection costs {all} of its own memory."))
+    Some(format!("An idle connection costs {all} of heap and stacks."))
 }
 
 fn fastest(groups: &Groups<'_>, section: &Section<'_>, condition: Condition) -> Option<String> {
