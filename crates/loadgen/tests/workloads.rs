@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use measure::{Loop, Outcome, Record, Verdict};
 
@@ -116,13 +116,13 @@ connections = [4]
 rates = [100.0]
 "#;
 
-#[test]
-fn every_workload_is_done_and_checked() {
+/// Runs the scenario; `None` if there is no server. What is said, and all outcomes by workload.
+fn shootout(scenario: &str) -> Option<(Output, Outcomes)> {
     let Ok(server) = env::var("ZEOXIDE_TEST_SERVER") else {
         println!("skipped: ZEOXIDE_TEST_SERVER names no server");
-        return;
+        return None;
     };
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let servers = format!(
         r#"
         [server.server]
@@ -135,9 +135,8 @@ fn every_workload_is_done_and_checked() {
         protocols = ["msgpack"]
         "#
     );
-    fs::write(folder.path().join("servers.toml"), servers).unwrap();
-    fs::write(folder.path().join("all.toml"), SCENARIO).unwrap();
-    let path = |name: &str| folder.path().join(name);
+    fs::write(folder.path().join("servers.toml"), servers).expect("a file");
+    fs::write(folder.path().join("all.toml"), scenario).expect("a file");
     let output = Command::new(env!("CARGO_BIN_EXE_zeoxide-loadgen"))
         .args(["shootout", "all"])
         .arg("--benchmarks")
@@ -147,14 +146,44 @@ fn every_workload_is_done_and_checked() {
         // The system's own folder may be in memory, where nothing is ever read from a disk.
         .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
         .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stdout));
-    let mut outcomes: BTreeMap<String, Vec<(Loop, Outcome)>> = BTreeMap::new();
-    for entry in fs::read_dir(path("records/all")).unwrap() {
-        let Record { point, outcome, .. } = Record::read(&entry.unwrap().path()).unwrap();
+        .expect("it runs");
+    let mut outcomes = Outcomes::new();
+    for entry in fs::read_dir(folder.path().join("records/all")).expect("records") {
+        let path = entry.expect("a file").path();
+        let Record { point, outcome, .. } = Record::read(&path).expect("a whole record");
         outcomes.entry(point.workload).or_default().push((point.load, outcome));
     }
+    Some((output, outcomes))
+}
+
+type Outcomes = BTreeMap<String, Vec<(Loop, Outcome)>>;
+
+/// The server keeps so little data itself.
+#[test]
+fn reads_from_memory_are_not_taken_for_reads_from_the_disk() {
+    let scenario = r#"
+        about = "as if larger than memory"
+        servers = ["server:msgpack"]
+        repeats = 1
+        warmup_seconds = 0.1
+        seconds = 0.3
+        [[point]]
+        name = "read-cold"
+        workload = { kind = "read", objects = 500, record_bytes = 1000, page_cache = "dropped" }
+        connections = [2]
+    "#;
+    let Some((output, outcomes)) = shootout(scenario) else { return };
+    assert!(!output.status.success());
+    let [(_, outcome)] = &outcomes["read-cold"][..] else { panic!("one point") };
+    let Verdict::Failed(why) = &outcome.verdict else { panic!("{:?}", outcome.verdict) };
+    assert!(why.contains("did not come from the disk"), "{why}");
+}
+
+#[test]
+fn every_workload_is_done_and_checked() {
+    let Some((output, outcomes)) = shootout(SCENARIO) else { return };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(outcomes.len(), 20);
     for (workload, outcomes) in &outcomes {
         for (load, outcome) in outcomes {
