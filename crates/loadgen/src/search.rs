@@ -42,6 +42,9 @@ const UP: f64 = 1.3;
 const DOWN: f64 = 0.5;
 const STEPS_UP: usize = 20;
 
+/// A rate that is missed so often is given up.
+const TRIALS: u32 = 2;
+
 /// The ends of the bracket may be so far apart: rates repeat no better.
 const RESOLUTION: f64 = 0.05;
 
@@ -133,10 +136,18 @@ impl Search<'_> {
         Err(Box::new(point::without_result(verdict)))
     }
 
-    /// Why a trial did not meet the objective, if it did not.
+    /// Why two trials did not meet the objective, if they did not. One may be an accident of the
+    /// machine, and half of what can be reached would be given up for it.
     fn missed(&mut self, rate: f64) -> Tried<Option<Judgement>> {
-        let (_, judgement) = self.open(rate, self.trial_seconds())?;
-        Ok((judgement != Judgement::Passed).then_some(judgement))
+        let mut missed = None;
+        for _ in 0..TRIALS {
+            let (_, judgement) = self.open(rate, self.trial_seconds())?;
+            if judgement == Judgement::Passed {
+                return Ok(None);
+            }
+            missed = Some(judgement);
+        }
+        Ok(missed)
     }
 
     fn open(&mut self, rate: f64, seconds: f64) -> Tried<(Outcome, Judgement)> {

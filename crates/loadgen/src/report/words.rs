@@ -28,11 +28,11 @@ pub(super) const MARKS: &str = "Large marks are medians of repeats, small dots t
 
 /// How to read searches.
 pub(super) const SEARCH: &str = "Each repeat is a search: a closed loop shows about where the server \
-                                 ends, open loops bracket and halve the rates to within 5 %, and a run \
-                                 three times as long confirms the highest one. A run passes if 99 % of \
-                                 its responses, counted from when they were due, are within the \
-                                 objective, the server answers at least 98 % as fast as it is asked, \
-                                 and nothing fails. None: no rate passed.";
+                                 ends, open loops bracket and halve the rates to within 5 % (one that is \
+                                 missed twice is given up), and a run three times as long confirms the \
+                                 highest one. A run passes if 99 % of its responses, counted from when \
+                                 they were due, are within the objective, the server answers at least \
+                                 98 % as fast as it is asked, and nothing fails. None: no rate passed.";
 
 /// The difference between A and B as a sentence; `workload` is on what.
 pub(super) fn sentence(difference: &Difference, a: &str, b: &str, workload: &str) -> String {
