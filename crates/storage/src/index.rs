@@ -12,48 +12,57 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use protocol::{Oid, Tid};
 
 use crate::api::Which;
+use crate::hashing::Hashing;
 
 /// Where a log keeps a revision; only the log knows what the numbers mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// Offset within the segment.
-    pub(crate) offset: u64,
+    pub offset: u64,
     /// Number of the segment, below 2^31.
-    pub(crate) segment: u32,
+    pub segment: u32,
     /// Bytes of data; [`Place::NO_DATA`]: deleted, or its creation undone.
-    pub(crate) len: u32,
+    pub len: u32,
 }
 
 impl Place {
-    pub(crate) const NO_DATA: u32 = u32::MAX;
+    /// In place of a length.
+    pub const NO_DATA: u32 = u32::MAX;
 
-    pub(crate) fn has_data(self) -> bool {
+    /// Whether the object existed as of this revision.
+    pub fn has_data(self) -> bool {
         self.len != Self::NO_DATA
     }
 }
 
 /// A revision of an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Revision {
+pub struct Revision {
     /// Zero: there is none.
-    pub(crate) tid: Tid,
-    pub(crate) place: Place,
+    pub tid: Tid,
+    /// Where its data are.
+    pub place: Place,
 }
 
 /// What the index knows of a revision that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lookup {
+pub enum Lookup {
     /// There is no such object (or revision).
     Unknown,
     /// The object's first revision is not below the bound.
     Younger,
     /// This one (it may have no data).
-    Revision { revision: Revision, end: Option<Tid> },
+    Revision {
+        /// Which it is.
+        revision: Revision,
+        /// The tid of the one after it; `None`: it is current.
+        end: Option<Tid>,
+    },
 }
 
-/// See the module.
+/// See the module. A storage has its own; this is public for measuring it.
 #[derive(Debug)]
-pub(crate) struct Index {
+pub struct Index {
     shards: Box<[RwLock<Shard>]>,
     objects: AtomicU64,
 }
@@ -67,9 +76,9 @@ type Page = [Current; PAGE_OBJECTS as usize];
 
 #[derive(Debug, Default)]
 struct Shard {
-    pages: HashMap<u64, Box<Page>, foldhash::fast::RandomState>,
+    pages: HashMap<u64, Box<Page>, Hashing>,
     /// Superseded revisions by oid, ascending.
-    older: HashMap<Oid, Vec<Revision>, foldhash::fast::RandomState>,
+    older: HashMap<Oid, Vec<Revision>, Hashing>,
 }
 
 /// A [`Revision`] and, in the top bit of the segment number, whether there are older ones.
@@ -107,12 +116,12 @@ impl Default for Index {
 
 impl Index {
     /// Number of objects, deleted ones included.
-    pub(crate) fn objects(&self) -> u64 {
+    pub fn objects(&self) -> u64 {
         self.objects.load(Ordering::Relaxed)
     }
 
     /// Makes `revision` the current one of `oid`. Its tid is above that of the one before.
-    pub(crate) fn publish(&self, oid: Oid, revision: Revision) {
+    pub fn publish(&self, oid: Oid, revision: Revision) {
         // A shard is whole between any two statements that can panic.
         let mut guard = self.shard(oid).write().unwrap_or_else(PoisonError::into_inner);
         let shard = &mut *guard;
@@ -134,12 +143,12 @@ impl Index {
     }
 
     /// The current revision, with data or without.
-    pub(crate) fn current(&self, oid: Oid) -> Option<Revision> {
+    pub fn current(&self, oid: Oid) -> Option<Revision> {
         self.read(oid).current(oid)?.revision()
     }
 
     /// The revision asked for and the tid of the one after it.
-    pub(crate) fn find(&self, oid: Oid, which: Which) -> Lookup {
+    pub fn find(&self, oid: Oid, which: Which) -> Lookup {
         let shard = self.read(oid);
         let Some((current, slot)) =
             shard.current(oid).and_then(|slot| Some((slot.revision()?, slot)))

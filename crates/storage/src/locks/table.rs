@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::{Key, Mode, Owner, Want};
 use crate::api::LockState;
+use crate::hashing::Hashing;
 
 #[derive(Debug)]
 pub(super) struct Table<T> {
-    keys: HashMap<Key, Held, foldhash::fast::RandomState>,
-    claims: HashMap<Owner, Claim<T>, foldhash::fast::RandomState>,
+    keys: HashMap<Key, Held, Hashing>,
+    claims: HashMap<Owner, Claim<T>, Hashing>,
     waiting: u64,
 }
 
