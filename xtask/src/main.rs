@@ -1,13 +1,16 @@
 //! The project's own chores, run as `cargo xtask ...`.
 //!
 //! `test` runs everything that must pass, `tidy` checks the rules that the compiler does not
-//! know, `zeosuite` runs ZEO's own test suite against one of our servers, `python-client` tries the
-//! load generator's Python drivers, and `report-page` looks at a report in a browser.
+//! know, `instructions` counts what the hot operations cost, `zeosuite` runs ZEO's own test suite
+//! against one of our servers, `python-client` tries the load generator's Python drivers, and
+//! `report-page` looks at a report in a browser.
 //!
 //! **Never**: linked into anything that is shipped, and no crate of the workspace depends on it.
 //!
 //! Start reading at [`steps`], the table of what `test` runs; then [`tidy`].
 
+mod apt;
+mod instructions;
 mod process;
 mod python_client;
 mod report_page;
@@ -52,6 +55,8 @@ enum Chore {
     Test(test::Options),
     /// Check the rules that the compiler does not know
     Tidy,
+    /// Count the instructions of the hot operations, and compare with the baseline
+    Instructions(instructions::Options),
     /// Run ZEO's own test suite against one of our servers
     Zeosuite(zeosuite::Options),
     /// Try the load generator's Python drivers against the tokio server, installing what they need
@@ -66,6 +71,7 @@ fn run(cli: Cli) -> Result<bool> {
     match cli.chore {
         Chore::Test(options) => test::run(&workspace, &options),
         Chore::Tidy => tidy::run(&workspace),
+        Chore::Instructions(options) => instructions::run(&workspace, &options),
         Chore::Zeosuite(options) => zeosuite::run(&workspace, &options),
         Chore::PythonClient => python_client::run(&workspace),
         Chore::ReportPage => report_page::run(&workspace),

@@ -132,6 +132,11 @@ pub(crate) const STEPS: &[Step] = &[
         "the load generator's drivers with the real Python client, against the tokio server",
         Xtask(&["python-client"]),
     ),
+    step(
+        "instructions",
+        "instruction counts of the hot operations, against the baseline",
+        Xtask(&["instructions"]),
+    ),
     step("report-page", "a report's page in headless Chromium", Xtask(&["report-page"])),
     zeo("zeo-tokio-msgpack", &["zeosuite", "--server=tokio", "--protocol=msgpack"]),
     zeo("zeo-tokio-pickle", &["zeosuite", "--server=tokio", "--protocol=pickle"]),

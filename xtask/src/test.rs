@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::process::{self, Ending, Interrupted};
+use crate::process::{self, Ending, Interrupted, Skipped};
 use crate::steps::{Action, STEPS, Step};
 use crate::workspace::{Workspace, cargo};
 
@@ -57,15 +57,15 @@ fn run_step(workspace: &Workspace, step: &Step) -> Result<Row> {
     println!("\n==> {}: {command_line}", step.name);
     let started = Instant::now();
     let verdict = match step.needs {
-        Some(program) if !is_installed(program) => Verdict::Skipped(program),
+        Some(program) if !is_installed(program) => {
+            Verdict::Skipped(format!("{program} is not installed"))
+        }
         _ => verdict(perform(workspace, step))?,
     };
     let seconds = started.elapsed().as_secs_f64();
-    match verdict {
+    match &verdict {
         Verdict::Passed => println!("<== {} passed in {seconds:.1} s", step.name),
-        Verdict::Skipped(program) => {
-            println!("<== {} skipped: {program} is not installed", step.name);
-        }
+        Verdict::Skipped(why) => println!("<== {} skipped: {why}", step.name),
         Verdict::Failed => {
             println!("<== {} FAILED after {seconds:.1} s; to repeat it:", step.name);
             println!("    {command_line}");
@@ -80,10 +80,13 @@ fn verdict(result: Result<bool>) -> Result<Verdict> {
         Ok(true) => Ok(Verdict::Passed),
         Ok(false) => Ok(Verdict::Failed),
         Err(error) if error.is::<Interrupted>() => Err(error),
-        Err(error) => {
-            println!("error: {error:#}");
-            Ok(Verdict::Failed)
-        }
+        Err(error) => match error.downcast::<Skipped>() {
+            Ok(Skipped(why)) => Ok(Verdict::Skipped(why)),
+            Err(error) => {
+                println!("error: {error:#}");
+                Ok(Verdict::Failed)
+            }
+        },
     }
 }
 
@@ -100,7 +103,7 @@ fn perform(workspace: &Workspace, step: &Step) -> Result<bool> {
     }
 }
 
-fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder: std::path::PathBuf| {
         let file: &Path = &folder.join(program);
@@ -144,12 +147,12 @@ struct Row {
     command_line: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Passed,
     Failed,
-    /// The program that is missing.
-    Skipped(&'static str),
+    /// For this reason.
+    Skipped(String),
 }
 
 #[cfg(test)]
@@ -188,8 +191,11 @@ mod tests {
 
     #[test]
     fn the_summary_ends_in_the_counts_and_tells_how_to_repeat_a_failure() {
-        let rows =
-            [row("a", Verdict::Passed), row("b", Verdict::Failed), row("c", Verdict::Skipped("x"))];
+        let rows = [
+            row("a", Verdict::Passed),
+            row("b", Verdict::Failed),
+            row("c", Verdict::Skipped("x".to_owned())),
+        ];
         let text = summary(&rows);
         assert!(text.ends_with("\n1 passed, 1 failed, 1 skipped\n"), "{text}");
         assert!(text.contains("cargo b") && !text.contains("cargo a"), "{text}");
@@ -197,6 +203,11 @@ mod tests {
 
     #[test]
     fn an_error_fails_one_step_but_an_interrupt_ends_the_run() {
+        let skipped = Skipped("no such thing here".to_owned());
+        assert_eq!(
+            verdict(Err(skipped.into())).expect("goes on"),
+            Verdict::Skipped("no such thing here".to_owned())
+        );
         assert_eq!(verdict(Err(anyhow::anyhow!("odd"))).expect("goes on"), Verdict::Failed);
         assert!(verdict(Err(Interrupted.into())).is_err());
     }

@@ -4,11 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::process::{self, Ending};
+use crate::apt::{self, must_succeed};
 use crate::workspace::Workspace;
 
 /// An environment, and what it holds.
@@ -79,23 +78,6 @@ fn can_make() -> bool {
 fn install_venv_module() -> Result<()> {
     const ADVICE: &str = "Python 3 with its venv module is needed: install python3-venv \
                           (Debian, Ubuntu: `apt-get install python3-venv`)";
-    if !rustix::process::geteuid().is_root() {
-        bail!(ADVICE);
-    }
-    println!("python3 lacks its venv module; installing python3-venv");
-    // The package lists of a fresh container are empty; a failure shows in the next command.
-    let _ = must_succeed(Command::new("apt-get").args(["update", "-qq"]));
-    must_succeed(
-        Command::new("apt-get")
-            .args(["install", "-y", "-qq", "--no-install-recommends", "python3-venv"])
-            .env("DEBIAN_FRONTEND", "noninteractive"),
-    )
-    .context(ADVICE)
-}
-
-fn must_succeed(command: &mut Command) -> Result<()> {
-    match process::run(command, Duration::from_secs(10 * 60))? {
-        Ending::Exited(status) if status.success() => Ok(()),
-        ending => bail!("{} failed: {ending:?}", command.get_program().display()),
-    }
+    println!("python3 lacks its venv module");
+    apt::install("python3-venv", ADVICE)
 }

@@ -143,6 +143,8 @@ fn with_tids(core: &Arc<Core>, batch: Vec<Finish>) -> Vec<Committing> {
     committing
 }
 
+/// Not inlined, so that profiles and `cargo xtask instructions` find it by its name.
+#[inline(never)]
 fn commit(core: &Arc<Core>, mut batch: Vec<Committing>, places: &mut Vec<Place>) {
     while !batch.is_empty() {
         let failure = match append(core, &batch, places) {
