@@ -195,11 +195,13 @@ fn measure_all(
 fn host() -> anyhow::Result<Host> {
     let folder = std::env::temp_dir();
     let mut host = Host::read(&folder);
-    let syncs = probe::sync_latencies(&folder, SYNCS)
-        .with_context(|| format!("syncing in {}", folder.display()))?;
-    for (name, share) in [("disk.sync_p50_us", 0.5), ("disk.sync_p99_us", 0.99)] {
-        let us = syncs.quantile_ns(share) / 1000;
-        host.0.insert(name.to_owned(), us.to_string());
+    let syncs =
+        probe::syncs(&folder, SYNCS).with_context(|| format!("syncing in {}", folder.display()))?;
+    for (name, syncs) in [("append", syncs.appending), ("overwrite", syncs.overwriting)] {
+        for (percentile, share) in [("p50", 0.5), ("p99", 0.99)] {
+            let us = syncs.quantile_ns(share) / 1000;
+            host.0.insert(format!("disk.sync_{name}_{percentile}_us"), us.to_string());
+        }
     }
     Ok(host)
 }

@@ -1,6 +1,6 @@
 //! How fast the disk says that something is durable.
 
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
@@ -8,21 +8,32 @@ use tempfile::tempfile_in;
 
 use crate::histogram::Histogram;
 
-/// So many bytes are appended before each sync.
+/// So many bytes are written before each sync.
 const BYTES: usize = 4096;
 
-/// Appends 4 KiB and syncs, `count` times, in a file in `folder` that nobody sees; the latencies of
-/// the syncs with their writes. A server cannot commit faster without sharing syncs.
-pub fn sync_latencies(folder: &Path, count: u32) -> io::Result<Histogram> {
+/// Latencies of writes of 4 KiB with a sync each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Syncs {
+    /// At the end of a file, which grows: the file system has to write that down, too.
+    pub appending: Histogram,
+    /// Over what is in the file already.
+    pub overwriting: Histogram,
+}
+
+/// Writes and syncs a file in `folder` that nobody sees, `count` times in each way.
+pub fn syncs(folder: &Path, count: u32) -> io::Result<Syncs> {
     let mut file = tempfile_in(folder)?;
-    let mut latencies = Histogram::default();
-    for _ in 0..count {
-        let began = Instant::now();
-        file.write_all(&[0x5a; BYTES])?;
-        file.sync_data()?;
-        latencies.record(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    let mut syncs = Syncs::default();
+    for latencies in [&mut syncs.appending, &mut syncs.overwriting] {
+        file.rewind()?;
+        for _ in 0..count {
+            let began = Instant::now();
+            file.write_all(&[0x5a; BYTES])?;
+            file.sync_data()?;
+            latencies.record(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        }
     }
-    Ok(latencies)
+    Ok(syncs)
 }
 
 #[cfg(test)]
@@ -32,8 +43,8 @@ mod tests {
     #[test]
     fn every_sync_is_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let latencies = sync_latencies(folder.path(), 3).unwrap();
-        assert_eq!(latencies.count(), 3);
-        assert!(sync_latencies(&folder.path().join("none"), 1).is_err());
+        let Syncs { appending, overwriting } = syncs(folder.path(), 3).unwrap();
+        assert_eq!((appending.count(), overwriting.count()), (3, 3));
+        assert!(syncs(&folder.path().join("none"), 1).is_err());
     }
 }
