@@ -14,5 +14,8 @@ fn main() -> Result<()> {
     for record in sample::records() {
         record.keep(&PathBuf::from(&folder))?;
     }
+    for profile in sample::profiles() {
+        profile.keep(&PathBuf::from(&folder))?;
+    }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context as _;
-use measure::{Loop, Outcome, Point, Verdict};
+use anyhow::{Context as _, bail};
+use measure::{Host, Loop, Outcome, Point, Profile, Verdict};
 
 use crate::control::Job;
 use crate::driver::{Drivers, Measured};
@@ -15,7 +15,7 @@ use crate::scenario::{Task, Work};
 use crate::search::{self, Objective};
 use crate::servers::{Running, Servers};
 use crate::workload::Workload;
-use crate::{pin, point};
+use crate::{pin, point, profile};
 
 /// All that a shootout keeps from one task to the next.
 pub(crate) struct Bench<'a> {
@@ -46,10 +46,7 @@ impl<'a> Bench<'a> {
 
     /// Measures one task. What fails is in the outcome, also a server that does not start.
     pub(crate) fn measure(&mut self, task: &Task, line: &Progress) -> anyhow::Result<Measured> {
-        if self.fleet.is_none() && matches!(task.work, Work::Own(_)) {
-            // Without workers there is nothing to say of any server.
-            self.fleet = Some(Fleet::new(self.agents, task.point.workers)?);
-        }
+        self.start_workers(task)?;
         let measured = match &task.work {
             Work::Own(workload) => self.measure_own(task, workload, line),
             Work::Driver(name) => self.measure_driver(task, name),
@@ -68,10 +65,7 @@ impl<'a> Bench<'a> {
     ) -> anyhow::Result<Measured> {
         // One whose memory is looked at is for that point alone.
         let is_own = workload.looks_at_memory();
-        let key = (task.point.server.clone(), task.point.protocol.clone(), is_own);
-        if !self.running.contains_key(&key) {
-            self.running.insert(key.clone(), self.start(task)?);
-        }
+        let key = self.start_if_needed(task, is_own)?;
         let server = self.running.get(&key).context("it was just started")?;
         let workers = self.fleet.as_mut().context("it was just started")?;
         let job = job(task, workload, server);
@@ -106,6 +100,38 @@ impl<'a> Bench<'a> {
             stop(&task.point.server, server);
         }
         Ok(measured)
+    }
+
+    /// Looks at the server while it does a task, which is not measured by that.
+    pub(crate) fn profile(&mut self, task: &Task, host: &Host) -> anyhow::Result<Profile> {
+        let Work::Own(workload) = &task.work else { bail!("a driver's time is not the workers'") };
+        self.start_workers(task)?;
+        let key = self.start_if_needed(task, false)?;
+        let server = self.running.get(&key).context("it was just started")?;
+        let workers = self.fleet.as_mut().context("it was just started")?;
+        let job = job(task, workload, server);
+        let looked = profile::look(&task.point, &job, server, workers, host, self.interrupted);
+        if looked.is_err() {
+            self.running.remove(&key);
+            self.fleet = None;
+        }
+        looked
+    }
+
+    /// Without workers there is nothing to say of any server.
+    fn start_workers(&mut self, task: &Task) -> anyhow::Result<()> {
+        if self.fleet.is_none() && matches!(task.work, Work::Own(_)) {
+            self.fleet = Some(Fleet::new(self.agents, task.point.workers)?);
+        }
+        Ok(())
+    }
+
+    fn start_if_needed(&mut self, task: &Task, is_own: bool) -> anyhow::Result<Key> {
+        let key = (task.point.server.clone(), task.point.protocol.clone(), is_own);
+        if !self.running.contains_key(&key) {
+            self.running.insert(key.clone(), self.start(task)?);
+        }
+        Ok(key)
     }
 
     fn start(&self, task: &Task) -> anyhow::Result<Running> {

@@ -23,6 +23,7 @@ mod fleet;
 mod interrupt;
 mod pin;
 mod point;
+mod profile;
 mod progress;
 mod report;
 mod run;

@@ -23,10 +23,25 @@ pub(crate) fn measure(
     interrupted: &AtomicBool,
     progress: impl FnMut(&Histogram),
 ) -> Outcome {
+    measure_watched(job, server, fleet, interrupted, || {}, progress)
+}
+
+/// Like [`measure`]; `watch` is called at both ends of the counted time.
+pub(crate) fn measure_watched(
+    job: &Job,
+    server: &Running,
+    fleet: &mut Fleet,
+    interrupted: &AtomicBool,
+    mut watch: impl FnMut(),
+    progress: impl FnMut(&Histogram),
+) -> Outcome {
     let mut looks = Vec::new();
     let work = || {
         let idle = connect(job, server, fleet)?;
-        let look = || looks.push((server.usage(), usage::steal_seconds()));
+        let look = || {
+            watch();
+            looks.push((server.usage(), usage::steal_seconds()));
+        };
         let sum = fleet.run(job, interrupted, look, progress)?;
         Ok((sum, idle))
     };

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Instant;
 
-use measure::{Loop, Outcome, Trial, Verdict};
+use measure::{Loop, Outcome, Profile, Trial, Verdict};
 
 use crate::scenario::Task;
 use crate::search;
@@ -53,6 +53,19 @@ impl Progress {
         self.show(&format!("{} in the last second", second.count()));
     }
 
+    pub(crate) fn looked(self, profile: &anyhow::Result<Profile>) {
+        let text = match profile {
+            Ok(profile) => {
+                let most = profile.cpu_us().into_iter().take(3);
+                let most: Vec<_> = most.map(|(area, us)| format!("{area} {us:.2}")).collect();
+                let calls: f64 = profile.system_calls.values().sum();
+                format!("{calls:.2} system calls/op; us/op: {}", most.join(", "))
+            }
+            Err(error) => format!("NO PROFILE: {error:#}"),
+        };
+        self.print(&text);
+    }
+
     pub(crate) fn end(self, outcome: &Outcome) {
         let text = match &outcome.verdict {
             Verdict::Failed(why) => format!("FAILED: {why}"),
@@ -69,6 +82,10 @@ impl Progress {
                 }
             ),
         };
+        self.print(&text);
+    }
+
+    fn print(&self, text: &str) {
         let clear = if self.terminal { "\r\x1b[2K" } else { "" };
         println!("{clear}{} {text}", self.head);
     }

@@ -37,6 +37,9 @@ pub(crate) struct Scenario {
     drain_seconds: f64,
     #[serde(default)]
     seed: u64,
+    /// Look at each server once at the end, at each closed loop: where its time goes.
+    #[serde(default)]
+    pub(crate) profile: bool,
     point: Vec<Points>,
     /// What reports compare with, if nobody says otherwise.
     pub(crate) baseline: Option<String>,

@@ -263,6 +263,10 @@ fn connected(child: &mut Child, port: u16) -> anyhow::Result<String> {
 }
 
 impl Running {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where its files are.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

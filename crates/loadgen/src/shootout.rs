@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use measure::record::SCHEMA;
-use measure::{Host, Record, Verdict, probe};
+use measure::{Host, Loop, Point, Profile, Record, Verdict, probe};
 
 use crate::bench::Bench;
 use crate::control::unix_ns;
@@ -16,7 +16,7 @@ use crate::driver::{Drivers, Measured};
 use crate::progress::Progress;
 use crate::scenario::{Scenario, Task, Work};
 use crate::servers::{self, Servers};
-use crate::{interrupt, report, versions};
+use crate::{interrupt, profile, report, versions};
 
 /// Measure servers side by side, as a scenario says, and write a report.
 ///
@@ -96,6 +96,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut bench =
         Bench::new((&servers, &drivers), &options.benchmarks, &options.agent, &interrupted);
     let failed = measure_all(&todo, &mut bench, &folder, &interrupted)?;
+    let profile_of: Vec<&Task> = tasks.iter().filter(|_| scenario.profile).collect();
+    profile_all(&profile_of, &mut bench, &folder, again, &interrupted)?;
     bench.stop();
     let page = reports.join("pages").join(&options.scenario);
     if folder.is_dir() {
@@ -189,6 +191,47 @@ fn measure_all(
         Record { schema: SCHEMA, point, began, versions, host, outcome }.keep(folder)?;
     }
     Ok(failed)
+}
+
+/// Looks at the servers once in each closed loop, where that has not been done.
+fn profile_all(
+    tasks: &[&Task],
+    bench: &mut Bench<'_>,
+    folder: &Path,
+    again: bool,
+    interrupted: &AtomicBool,
+) -> anyhow::Result<()> {
+    let is_wanted = |task: &Task| {
+        let Point { load, repeat, .. } = task.point;
+        (load, repeat) == (Loop::Closed, 0)
+            && matches!(task.work, Work::Own(_))
+            && (again || !Profile::is_there(folder, &task.point))
+    };
+    let tasks: Vec<&Task> = tasks.iter().copied().filter(|task| is_wanted(task)).collect();
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    if let Some(why) = profile::missing() {
+        println!("skipped the profiles of {} points: {why}", tasks.len());
+        return Ok(());
+    }
+    let host = host()?;
+    let began = Instant::now();
+    for (number, task) in tasks.iter().enumerate() {
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+        let line = Progress::new(number, tasks.len(), began, task);
+        let looked = bench.profile(task, &host);
+        if looked.is_err() && interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+        line.looked(&looked);
+        if let Ok(profile) = looked {
+            profile.keep(folder)?;
+        }
+    }
+    Ok(())
 }
 
 /// The machine, with the disk where servers have their folders.

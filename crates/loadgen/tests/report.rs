@@ -25,6 +25,7 @@ fn a_report_is_a_page_and_a_summary() {
     let folder = tempfile::tempdir().unwrap();
     let (records, page) = (folder.path().join("records"), folder.path().join("pages/x"));
     commits(&records);
+    sample::profiles().remove(0).keep(&records).expect("it can be written");
     let page_folder = page.to_str().unwrap();
     let output = loadgen(&["report", "--title", "Commits", "--page", page_folder], &records);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -32,6 +33,9 @@ fn a_report_is_a_page_and_a_summary() {
     assert!(html.contains("<h1>Commits</h1>"));
     let summary = fs::read_to_string(page.join("summary.md")).unwrap();
     assert!(summary.contains("| tokio-msgpack | 64 connections, closed loop | 5 of 5 |"));
+    for text in [&html, &summary] {
+        assert!(text.contains("Where the time goes") && text.contains("µs, 1.00×"));
+    }
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.contains("index.html") && printed.contains("summary.md"), "{printed}");
 }

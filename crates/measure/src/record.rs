@@ -1,14 +1,12 @@
 //! One measured point: what was asked, on what, and what came of it.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm, checksum};
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
+use crate::file::{self, RecordError};
 use crate::histogram::Histogram;
 use crate::host::Host;
 use crate::usage::Usage;
@@ -244,35 +242,6 @@ pub struct Interval {
     pub max_ns: u64,
 }
 
-/// Why a record cannot be kept or read.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// The file system refuses.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        source: io::Error,
-    },
-    /// The file is not a record.
-    #[error("{}: not a record: {source}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: serde_json::Error,
-    },
-    /// The record was made by another version.
-    #[error("{}: records of schema {found} are not read by this version", path.display())]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// Its number.
-        found: u32,
-    },
-}
-
 impl Point {
     /// The name of the record's file, without folder: what people look for, then the settings' hash.
     pub fn file_name(&self) -> String {
@@ -349,34 +318,12 @@ impl Interval {
 impl Record {
     /// Writes the record into `folder`, which is created. Whoever reads finds all of it or nothing.
     pub fn keep(&self, folder: &Path) -> Result<PathBuf, RecordError> {
-        let path = folder.join(self.point.file_name());
-        let write = || -> io::Result<()> {
-            fs::create_dir_all(folder)?;
-            let mut file = NamedTempFile::new_in(folder)?;
-            serde_json::to_writer(&mut file, self)?;
-            file.write_all(b"\n")?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().map_err(|source| RecordError::Io { path: path.clone(), source })?;
-        Ok(path)
+        file::keep(folder, &self.point.file_name(), self)
     }
 
     /// Reads a record.
     pub fn read(path: &Path) -> Result<Self, RecordError> {
-        #[derive(Deserialize)]
-        struct Head {
-            schema: u32,
-        }
-        let format = |source| RecordError::Format { path: path.to_owned(), source };
-        let bytes =
-            fs::read(path).map_err(|source| RecordError::Io { path: path.to_owned(), source })?;
-        let Head { schema } = serde_json::from_slice(&bytes).map_err(format)?;
-        if schema != SCHEMA {
-            return Err(RecordError::Schema { path: path.to_owned(), found: schema });
-        }
-        serde_json::from_slice(&bytes).map_err(format)
+        file::read(path)
     }
 }
 

@@ -4,13 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use measure::Record;
+use measure::{Profile, Record, RecordError};
 
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     /// In the order of their paths.
     pub(super) records: Vec<Source>,
+    /// Likewise.
+    pub(super) profiles: Vec<Profile>,
     /// Files in the folders that look like records and are none, with what is wrong.
     pub(super) unreadable: Vec<(PathBuf, String)>,
 }
@@ -29,15 +31,16 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Loaded> {
     for path in paths {
         if path.is_dir() {
             for file in files_below(path)? {
-                match Record::read(&file) {
-                    Ok(record) => loaded.records.push(Source { path: file, record }),
-                    Err(error) => loaded.unreadable.push((file, error.to_string())),
+                if let Err(error) = loaded.add(&file) {
+                    loaded.unreadable.push((file, error.to_string()));
                 }
             }
         } else {
-            loaded.records.push(Source { path: path.clone(), record: Record::read(path)? });
+            loaded.add(path)?;
         }
     }
+    loaded.profiles.sort_by_key(|profile| Profile::file_name(&profile.point));
+    loaded.profiles.dedup();
     loaded.records.sort_by(|a, b| a.path.cmp(&b.path));
     // A file may be named twice, and by its folder, too.
     loaded.records.dedup_by(|a, b| a.path == b.path);
@@ -48,6 +51,17 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Loaded> {
         bail!("no records in {}", paths.join(", "));
     }
     Ok(loaded)
+}
+
+impl Loaded {
+    fn add(&mut self, path: &Path) -> Result<(), RecordError> {
+        if Profile::is_named(path) {
+            self.profiles.push(Profile::read(path)?);
+        } else {
+            self.records.push(Source { path: path.to_owned(), record: Record::read(path)? });
+        }
+        Ok(())
+    }
 }
 
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -77,11 +91,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let record = sample::records().remove(0);
         let path = record.keep(&folder.path().join("a/b")).unwrap();
+        let profile = sample::profiles().remove(0);
+        profile.keep(folder.path()).unwrap();
         fs::write(folder.path().join("a/odd.json"), "{}").unwrap();
         fs::write(folder.path().join("a/old.ndjson"), "{}").unwrap();
         let loaded = load(&[folder.path().to_owned(), path.clone()]).unwrap();
         assert_eq!(loaded.records.len(), 1);
         assert_eq!(loaded.records[0].path, path);
+        assert_eq!(loaded.profiles, [profile]);
         assert_eq!(loaded.unreadable.len(), 1);
         assert!(loaded.unreadable[0].1.contains("not a record"));
     }

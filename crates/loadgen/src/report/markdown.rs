@@ -3,7 +3,7 @@
 use super::costs;
 use super::group::Section;
 use super::quantity::SHOWN;
-use super::{Report, figures, page, words};
+use super::{Report, figures, page, profiles, words};
 
 pub(super) fn summary(report: &Report<'_>) -> String {
     let groups = report.groups;
@@ -39,6 +39,7 @@ pub(super) fn summary(report: &Report<'_>) -> String {
         lines.push(format!("{}\n", escape(&words::settings(section))));
         table(&mut lines, report, section);
     }
+    profile_tables(&mut lines, report);
     if !groups.without_result.is_empty() {
         lines.push("\n## Points without a result\n".to_owned());
     }
@@ -49,6 +50,24 @@ pub(super) fn summary(report: &Report<'_>) -> String {
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+fn profile_tables(lines: &mut Vec<String>, report: &Report<'_>) {
+    let tables = profiles::tables(report.profiles);
+    if !tables.is_empty() {
+        lines.push(format!("\n## Where the time goes\n\n{}", profiles::HOW));
+    }
+    for profiles::Table { title, columns, rows } in tables {
+        lines.push(format!("\n{}:\n", escape(&title)));
+        lines.push(format!("| {} |", columns.join(" | ")));
+        lines.push(format!("|---{}|", "|--:".repeat(columns.len() - 1)));
+        for row in rows {
+            let cell =
+                |cell: Option<(f64, String)>| cell.map_or_else(|| "–".to_owned(), |(_, text)| text);
+            let cells: Vec<_> = row.cells.into_iter().map(cell).collect();
+            lines.push(format!("| {} | {} |", escape(&row.variant), cells.join(" | ")));
+        }
+    }
 }
 
 fn figure_table(lines: &mut Vec<String>, columns: &[&str], rows: &[figures::Row]) {

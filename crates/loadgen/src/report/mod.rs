@@ -17,6 +17,7 @@ mod markdown;
 mod numbers;
 mod page;
 mod plots;
+mod profiles;
 mod provenance;
 mod quantity;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use measure::Profile;
 
 use crate::scenario::Scenario;
 use group::{Groups, VariantId};
@@ -75,6 +77,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             _ => Vec::new(),
         },
         provenance: Provenance::of(options, &loaded),
+        profiles: &loaded.profiles,
         groups: &groups,
     };
     fs::create_dir_all(&options.page)
@@ -101,6 +104,7 @@ struct Report<'a> {
     baseline: VariantId,
     figures: Vec<figures::Row>,
     provenance: Provenance,
+    profiles: &'a [Profile],
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use measure::record::SCHEMA;
 use measure::{
-    Arrivals, Histogram, Host, Interval, Judgement, Loop, Outcome, Point, Record, Trial, Usage,
-    Verdict,
+    Arrivals, Histogram, Host, Interval, Judgement, Loop, Outcome, Point, Profile, Record, Trial,
+    Usage, Verdict,
 };
 
 /// A variant of the sample: its time for an operation, and the server CPU it needs.
@@ -227,6 +227,29 @@ fn driven(mut record: Record, tells_means: bool) -> Record {
         outcome.service.clear();
     }
     record
+}
+
+/// A look at each variant that reads in a closed loop.
+pub(crate) fn profiles() -> Vec<Profile> {
+    let mut records = records();
+    records.retain(|Record { point, .. }| {
+        (&*point.workload, point.load, point.repeat) == ("read", Loop::Closed, 0)
+    });
+    let shares = [("sendto", 0.6), ("(user)", 0.2), ("recvfrom", 0.195), ("futex", 0.005)];
+    let named = |values: &[(&str, f64)]| {
+        values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
+    };
+    let profile = |Record { schema, point, began, host, outcome, .. }| Profile {
+        schema,
+        point,
+        began,
+        host,
+        rate: outcome.rate(),
+        server_cpu_us: outcome.server_cpu_us(),
+        system_calls: named(&[("sendto", 1.0), ("recvfrom", 1.0), ("futex", 0.01)]),
+        cpu: named(&shares),
+    };
+    records.into_iter().map(profile).collect()
 }
 
 /// Some percent up or down, by chance but always the same.

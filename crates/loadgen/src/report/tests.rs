@@ -11,6 +11,7 @@ pub(super) fn loaded(records: Vec<Record>) -> Loaded {
     let source = |(index, record)| Source { path: PathBuf::from(format!("{index}.json")), record };
     Loaded {
         records: records.into_iter().enumerate().map(source).collect(),
+        profiles: sample::profiles(),
         unreadable: Vec::new(),
     }
 }
@@ -73,6 +74,7 @@ fn both_with(loaded: &Loaded, figures: &[Figure]) -> (String, String) {
         baseline: groups.baseline(None).unwrap(),
         figures: figures::rows(figures, &groups, "sample"),
         provenance: Provenance::of(&options(), loaded),
+        profiles: &loaded.profiles,
         groups: &groups,
     };
     (page::page(&report).unwrap(), markdown::summary(&report))

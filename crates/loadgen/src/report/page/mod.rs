@@ -1,6 +1,7 @@
 //! The report as one HTML page: styles, script and plots are inside, nothing is fetched.
 
 mod figures;
+mod profiles;
 mod provenance;
 mod section;
 mod tables;
@@ -35,6 +36,7 @@ pub(super) fn page(report: &Report<'_>) -> Result<String> {
     for (index, section) in report.groups.sections.iter().enumerate() {
         section::section(&mut html, report, section, index)?;
     }
+    profiles::profiles(&mut html, report);
     tables::without_result(&mut html, report.groups);
     provenance::provenance(&mut html, &report.provenance);
     write!(html, "</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n")?;

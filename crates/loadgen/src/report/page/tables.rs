@@ -54,7 +54,7 @@ impl<'a> Table<'a> {
         push(self.html, format_args!("<td><span class=\"{class}\">{text}</span></td>"));
     }
 
-    fn variant(&mut self, groups: &Groups<'_>, variant: usize) {
+    pub(super) fn variant(&mut self, groups: &Groups<'_>, variant: usize) {
         let (class, name) = (variant_class(variant), escape(&groups.name(variant)));
         push(
             self.html,
@@ -83,7 +83,7 @@ impl<'a> Table<'a> {
         );
     }
 
-    fn number(&mut self, value: Option<f64>, format: impl FnOnce(f64) -> String) {
+    pub(super) fn number(&mut self, value: Option<f64>, format: impl FnOnce(f64) -> String) {
         match value {
             Some(value) => {
                 let text = escape(&format(value));
