@@ -1,7 +1,7 @@
 //! What locks, the index and a transaction cost.
 //!
 //! `cargo bench -p storage -- index` runs those whose names match. An index of 10 million objects
-//! takes 240 MB, one of the smaller ones less, and each is gone before the next.
+//! takes 260 MiB; each is gone before the next.
 
 use std::sync::Arc;
 
