@@ -216,12 +216,9 @@ fn samples(text: &str) -> BTreeMap<String, u64> {
 
 fn area(block: &str) -> &str {
     let symbols = block.lines().filter_map(|line| line.split_whitespace().nth(1));
-    // The symbol of a system call's entry, by the kind of CPU.
-    let entry = |symbol: &'_ str| symbol.find("64_sys_").map(|at| at + "64_sys_".len());
-    for symbol in symbols {
-        if let Some(name) = entry(symbol).filter(|_| symbol.starts_with("__"))
-            && let Some(name) = symbol.get(name..)
-        {
+    for symbol in symbols.filter(|symbol| symbol.starts_with("__")) {
+        // As in `__x64_sys_recvfrom`, `__arm64_sys_recvfrom`, `__do_sys_io_uring_enter`.
+        if let Some((_, name)) = symbol.split_once("_sys_") {
             return name;
         }
     }
@@ -263,9 +260,13 @@ mod tests {
 
 
 	ffff800010000000 __arm64_sys_sendto ([kernel.kallsyms])
+
+
+	ffffffff81e2f5d0 __do_sys_io_uring_enter ([kernel.kallsyms])
 ";
         let found: Vec<_> = samples(text).into_iter().collect();
-        let expected = [(KERNEL, 1), (USER, 1), ("recvfrom", 1), ("sendto", 1)];
+        let expected =
+            [(KERNEL, 1), (USER, 1), ("io_uring_enter", 1), ("recvfrom", 1), ("sendto", 1)];
         assert_eq!(found, expected.map(|(area, count)| (area.to_owned(), count)));
     }
 }

@@ -20,7 +20,7 @@ impl Progress {
         let minutes = began.elapsed().as_secs() / 60;
         let seconds = began.elapsed().as_secs() % 60;
         let head = format!(
-            "[{:>3}/{count} {minutes}:{seconds:02}] {:<24} {:<14} c={:<5} d={:<3} {:<10}",
+            "[{:>3}/{count} {minutes}:{seconds:02}] {:<24} {:<20} c={:<5} d={:<3} {:<10}",
             number + 1,
             format!("{}-{}", point.server, point.protocol),
             point.workload,
