@@ -42,6 +42,10 @@ pub(crate) enum Workload {
         record_bytes: Sizes,
         /// How many of the connections commit.
         committers: u32,
+        /// How long each of these pauses before its next commit, in milliseconds, on average; the
+        /// pauses are distributed exponentially.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        think_ms: u64,
     },
     /// [`Self::Commit`] of one own object, beside a connection that has voted and waits.
     StalledVoter { record_bytes: Sizes },

@@ -69,6 +69,10 @@ name = "mixed"
 workload = { kind = "mixed", objects = 300, record_bytes = 200, committers = 2 }
 connections = [4]
 [[point]]
+name = "mixed-pausing"
+workload = { kind = "mixed", objects = 300, record_bytes = 200, committers = 2, think_ms = 5 }
+connections = [4]
+[[point]]
 name = "mixed-open"
 workload = { kind = "mixed", objects = 300, record_bytes = 200, committers = 2 }
 connections = [4]

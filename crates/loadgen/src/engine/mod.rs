@@ -13,6 +13,8 @@ mod role;
 mod schedule;
 mod slot;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,6 +61,7 @@ impl Engine {
             protocol: job.protocol.clone(),
             published: Published::default(),
             scratch: Scratch::default(),
+            thinking: BinaryHeap::new(),
         };
         let mut engine = Self { slots: Vec::new(), shared, scheduled: Vec::new(), turn: 0, job };
         for number in 0..engine.job.connections {
@@ -147,6 +150,7 @@ impl Engine {
             }
             // First what is due: a worker that was kept from working has to catch up at the end.
             let has_arrived = self.arrive(&mut schedule, &counts, now)?;
+            self.go_on(&counts, now)?;
             if !counts.goes_on(now, || self.under_way())? {
                 break;
             }
@@ -226,14 +230,32 @@ impl Engine {
         Ok(has_arrived)
     }
 
+    /// Goes on with those who have paused long enough.
+    fn go_on(&mut self, counts: &Counts, now: Instant) -> anyhow::Result<()> {
+        while let Some(Reverse((due, position))) = self.shared.thinking.peek().copied()
+            && due <= now
+        {
+            self.shared.thinking.pop();
+            let slot = self.slots.get_mut(position).context("nobody has paused")?;
+            if counts.asks(now) {
+                slot.ask(Times::at(now), &mut self.shared)?;
+                slot.connection.send()?;
+            }
+        }
+        Ok(())
+    }
+
     /// How long to wait for events.
     fn timeout(&self, schedule: Option<&Schedule>, counts: &Counts) -> Duration {
+        let thinking = self.shared.thinking.peek().map(|Reverse((due, _))| *due);
+        let left = |due: Instant| due.saturating_duration_since(Instant::now());
+        let until_thought = thinking.map_or(TICK, |due| left(due).min(TICK));
         let next = schedule.map(Schedule::next).filter(|next| counts.asks(*next));
-        let Some(next) = next else { return TICK };
+        let Some(next) = next else { return until_thought };
         if self.job.is_sleepless {
             return Duration::ZERO;
         }
-        next.saturating_duration_since(Instant::now()).saturating_sub(SPIN).min(TICK)
+        left(next).saturating_sub(SPIN).min(until_thought)
     }
 
     fn handle(&mut self, event: epoll::Event, counts: &mut Counts) -> anyhow::Result<()> {

@@ -1,9 +1,11 @@
 //! Who does what: each connection of a workload has one role.
 
+use std::time::Duration;
+
 use protocol::Oid;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use rand_distr::{Distribution as _, Zipf};
+use rand_distr::{Distribution as _, Exp, Zipf};
 
 use crate::control::{Job, unix_ns};
 use crate::sizes::Sizes;
@@ -56,8 +58,17 @@ pub(super) struct Writes {
     pub(super) sizes: Sizes,
     /// Its commits are the workload's operations.
     measured: bool,
+    /// Pauses between its commits, if it makes any.
+    think: Option<Think>,
     /// Of each of the first transactions, one that was new.
     made: Vec<Oid>,
+}
+
+/// Pauses as somebody makes who thinks.
+#[derive(Debug)]
+struct Think {
+    seconds: Exp<f64>,
+    random: StdRng,
 }
 
 /// So many new objects of a connection are looked for afterwards.
@@ -74,6 +85,12 @@ impl Writes {
             self.made.extend(self.oids.get(first_new));
         }
         &self.oids
+    }
+
+    /// How long to pause before the next transaction.
+    pub(super) fn pause(&mut self) -> Option<Duration> {
+        let Think { seconds, random } = self.think.as_mut()?;
+        Duration::try_from_secs_f64(seconds.sample(random)).ok()
     }
 
     /// What must be there afterwards, if it was written.
@@ -112,17 +129,23 @@ pub(super) fn of(job: &Job, number: u32) -> Role {
         let first_new = first_new(number);
         let oids = old.chain((0..new_objects).map(|n| first_new + n)).map(Oid).collect();
         let new_objects = new_objects as usize;
-        Role::Commit(Box::new(Writes { oids, new_objects, sizes, measured, made: Vec::new() }))
+        let made = Vec::new();
+        Box::new(Writes { oids, new_objects, sizes, measured, think: None, made })
     };
     match job.workload {
         Workload::Read { objects, record_bytes, choice, .. } => {
             reads(objects, record_bytes, choice)
         }
         Workload::Commit { objects, record_bytes, new_objects, hot } => {
-            commit(if hot { FIRST_HOT } else { own }, objects, new_objects, record_bytes, true)
+            let first = if hot { FIRST_HOT } else { own };
+            Role::Commit(commit(first, objects, new_objects, record_bytes, true))
         }
-        Workload::Mixed { record_bytes, committers, .. } if number < committers => {
-            commit(own, 1, 0, record_bytes, false)
+        Workload::Mixed { record_bytes, committers, think_ms, .. } if number < committers => {
+            let mut writes = commit(own, 1, 0, record_bytes, false);
+            let random = StdRng::seed_from_u64(job.seed ^ (u64::from(number) << 32));
+            let seconds = (think_ms > 0).then(|| Exp::new(1000.0 / think_ms as f64).ok()).flatten();
+            writes.think = seconds.map(|seconds| Think { seconds, random });
+            Role::Commit(writes)
         }
         Workload::Mixed { objects, record_bytes, .. } => {
             reads(objects, record_bytes, Choice::Uniform)
@@ -130,9 +153,11 @@ pub(super) fn of(job: &Job, number: u32) -> Role {
         Workload::StalledVoter { record_bytes } if number == 0 => {
             Role::Stall { oid: STALLED, sizes: record_bytes }
         }
-        Workload::StalledVoter { record_bytes } => commit(own, 1, 0, record_bytes, true),
+        Workload::StalledVoter { record_bytes } => {
+            Role::Commit(commit(own, 1, 0, record_bytes, true))
+        }
         Workload::Invalidations { record_bytes } if number == 0 => {
-            commit(own, 1, 0, record_bytes, false)
+            Role::Commit(commit(own, 1, 0, record_bytes, false))
         }
         Workload::Invalidations { .. } => Role::Subscribe,
         Workload::Connect {} => Role::Connect,

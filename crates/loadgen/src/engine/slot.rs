@@ -1,6 +1,7 @@
 //! A connection in its role.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::os::fd::AsFd as _;
 use std::time::Instant;
 
@@ -18,6 +19,8 @@ pub(super) struct Shared {
     pub(super) protocol: String,
     pub(super) published: Published,
     pub(super) scratch: Scratch,
+    /// Who pauses until when, by position; the first to go on comes first.
+    pub(super) thinking: BinaryHeap<Reverse<(Instant, usize)>>,
 }
 
 /// A connection and its role.
@@ -158,10 +161,16 @@ impl Slot {
         if let Some(waiting) = self.queue.pop_front() {
             return self.ask(Times { sent: now, ..waiting }, shared);
         }
-        if counts.asks(now) && !(counts.open && self.is_scheduled) {
-            self.ask(Times::at(now), shared)?;
+        if !counts.asks(now) || counts.open && self.is_scheduled {
+            return Ok(());
         }
-        Ok(())
+        if let Role::Commit(writes) = &mut self.role
+            && let Some(pause) = writes.pause()
+        {
+            shared.thinking.push(Reverse((now + pause, self.position)));
+            return Ok(());
+        }
+        self.ask(Times::at(now), shared)
     }
 
     /// A subscriber hears of the publisher's commits, one after the other.
