@@ -101,7 +101,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     bench.stop();
     let page = reports.join("pages").join(&options.scenario);
     if folder.is_dir() {
-        report::of_folder(&folder, &page, &options.scenario, &path)?;
+        report::of_folder(&folder, &page, &path)?;
     }
     for (server, why) in &missing {
         println!("skipped {server}: {why}");

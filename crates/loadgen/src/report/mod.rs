@@ -46,9 +46,9 @@ pub(crate) struct Options {
     /// Where `index.html` and `summary.md` go
     #[arg(long, value_name = "DIR", default_value = "reports/pages/adhoc")]
     page: PathBuf,
-    /// What stands on top
-    #[arg(long, default_value = "Shootout")]
-    title: String,
+    /// What stands on top [default: what the scenario says of itself, or "Shootout"]
+    #[arg(long)]
+    title: Option<String>,
     /// What the others are compared with, such as `tokio-msgpack` [default: ZEO itself, or the first]
     #[arg(long, value_name = "VARIANT")]
     baseline: Option<String>,
@@ -63,7 +63,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let scenario = options.scenario.as_deref().map(Scenario::read).transpose()?;
     let wanted = scenario.as_ref().and_then(|scenario| scenario.baseline.as_deref());
     let report = Report {
-        title: &options.title,
+        title: match (&options.title, &scenario) {
+            (Some(title), _) => title,
+            (None, Some(scenario)) => &scenario.about,
+            (None, None) => "Shootout",
+        },
         baseline: match &options.baseline {
             Some(name) => groups.variant(name)?,
             // It may have been left out.
@@ -87,11 +91,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// The report of a scenario's folder of records, as `report` makes it.
-pub(crate) fn of_folder(records: &Path, page: &Path, title: &str, scenario: &Path) -> Result<()> {
+pub(crate) fn of_folder(records: &Path, page: &Path, scenario: &Path) -> Result<()> {
     run(&Options {
         records: vec![records.to_owned()],
         page: page.to_owned(),
-        title: title.to_owned(),
+        title: None,
         baseline: None,
         scenario: Some(scenario.to_owned()),
     })

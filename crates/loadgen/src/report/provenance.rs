@@ -121,12 +121,10 @@ fn command_line(options: &Options) -> String {
     let shown = |path: &Path| path.display().to_string();
     let mut words = vec!["zeoxide-loadgen".to_owned(), "report".to_owned()];
     words.extend(options.records.iter().map(|path| shown(path)));
-    words.extend([
-        "--page".to_owned(),
-        shown(&options.page),
-        "--title".to_owned(),
-        options.title.clone(),
-    ]);
+    words.extend(["--page".to_owned(), shown(&options.page)]);
+    if let Some(title) = &options.title {
+        words.extend(["--title".to_owned(), title.clone()]);
+    }
     if let Some(baseline) = &options.baseline {
         words.extend(["--baseline".to_owned(), baseline.clone()]);
     }

@@ -49,7 +49,7 @@ fn options() -> Options {
     Options {
         records: vec!["reports/records/a b".into()],
         page: "out".into(),
-        title: "<i>T</i> --> x".to_owned(),
+        title: Some("<i>T</i> --> x".to_owned()),
         baseline: None,
         scenario: None,
     }
@@ -70,7 +70,7 @@ fn both(loaded: &Loaded) -> (String, String) {
 fn both_with(loaded: &Loaded, figures: &[Figure]) -> (String, String) {
     let groups = Groups::of(loaded);
     let report = Report {
-        title: &options().title,
+        title: &options().title.unwrap(),
         baseline: groups.baseline(None).unwrap(),
         figures: figures::rows(figures, &groups, "sample"),
         provenance: Provenance::of(&options(), loaded),

@@ -27,6 +27,8 @@ pub(crate) struct Figure {
     against: Option<Against>,
     at_most: Option<f64>,
     at_least: Option<f64>,
+    /// What stands in the way; it is said if the bound is missed.
+    why: Option<String>,
 }
 
 /// A quantity with the unit in which a bound of it is written; bounds of ratios have none.
@@ -167,7 +169,10 @@ impl Figure {
             let ends = found.interval.map(|(low, high)| [low, high].map(is_within));
             Verdict { reached, sure: ends == Some([reached; 2]) }
         });
-        Row { name, figure: Ok(format(found.value)), interval, from: found.from, bound, verdict }
+        let missed = verdict.is_some_and(|verdict| !verdict.reached);
+        let why = self.why.iter().filter(|_| missed).map(|why| format!(". {why}"));
+        let from = std::iter::once(found.from).chain(why).collect();
+        Row { name, figure: Ok(format(found.value)), interval, from, bound, verdict }
     }
 
     fn value(&self, groups: &Groups<'_>, scenario: &str) -> Result<Value, String> {

@@ -74,6 +74,14 @@ fn two_points_of_one_server_are_compared() {
 }
 
 #[test]
+fn what_stands_in_the_way_is_said_of_what_is_missed() {
+    let of = "{ servers = ['tokio:msgpack'], workload = 'read', connections = 64 }";
+    let text = |bound: &str| format!("quantity = 'rate'\nof = {of}\n{bound}\nwhy = 'It rains.'");
+    assert!(row(&text("at_least = 1e12"), all()).from.ends_with(". It rains."));
+    assert!(!row(&text("at_least = 1"), all()).from.contains("rains"));
+}
+
+#[test]
 fn what_is_not_known_is_said() {
     let of = "{ servers = ['tokio:proto'], workload = 'read', connections = 64 }";
     let text = format!("quantity = 'rate'\nof = {of}\nat_least = 1");
