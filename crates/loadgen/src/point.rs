@@ -26,7 +26,7 @@ pub(crate) fn measure(
     measure_watched(job, server, fleet, interrupted, || {}, progress)
 }
 
-/// Like [`measure`]; `watch` is called at both ends of the counted time.
+/// Like [`measure()`]; `watch` is called at both ends of the counted time.
 pub(crate) fn measure_watched(
     job: &Job,
     server: &Running,

@@ -188,7 +188,7 @@ fn every_workload_is_done_and_checked() {
     let Some((output, outcomes)) = shootout(SCENARIO) else { return };
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stdout));
-    assert_eq!(outcomes.len(), 20);
+    assert_eq!(outcomes.len(), 21);
     for (workload, outcomes) in &outcomes {
         for (load, outcome) in outcomes {
             let failed = matches!(outcome.verdict, Verdict::Failed(_));
