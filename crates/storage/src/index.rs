@@ -1,6 +1,6 @@
 //! Where every revision is: oid -> revisions, in memory.
 //!
-//! Oids are dense in practice, so the current revisions of [`PAGE_OBJECTS`] consecutive oids share
+//! Oids are dense in practice, so the current revisions of `PAGE_OBJECTS` consecutive oids share
 //! a page; superseded revisions are in a list of their own. A reader takes one shard's read lock
 //! for a look-up; publication takes its write lock for one insertion, and nothing that holds one
 //! ever does I/O or waits.
