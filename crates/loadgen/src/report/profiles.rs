@@ -11,9 +11,9 @@ use super::numbers;
 pub(super) const HOW: &str = "Each server was looked at once under the same load, after all \
                               measurements: a server that is looked at is slower. Time is CPU time \
                               of the server for an operation, by system call; a number with × says how \
-                              often that was made for each operation. (user) is the server's own code \
-                              and libraries, (kernel) what the kernel did for it outside of system \
-                              calls.";
+                              often that was made for each operation, to about a tenth. (user) is the \
+                              server's own code and libraries, (kernel) what the kernel did for it \
+                              outside of system calls.";
 
 /// An area with less than this share of every server's time is not shown by itself.
 const SHOWN_SHARE: f64 = 0.01;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use measure::{Effect, Record, stats};
+use measure::{Effect, Outcome, Record, stats};
 
 use super::cell::Cell;
 use super::client;
@@ -198,8 +198,32 @@ fn fastest(groups: &Groups<'_>, section: &Section<'_>, condition: Condition) -> 
         (None, Some(mean)) => format!(", a mean time of {mean} for each"),
         (None, None) => String::new(),
     };
-    let (name, rate) = (groups.name(variant), count(rate));
-    Some(format!("{name} has the highest median rate: {rate} operations/s{latency}."))
+    let name = groups.name(variant);
+    let but = unknown_above(groups, section, condition, rate);
+    let rate = count(rate);
+    Some(format!("{name} has the highest median rate: {rate} operations/s{latency}{but}."))
+}
+
+/// Who may do more than `rate`, if a search for it ended where the load generator did.
+fn unknown_above(
+    groups: &Groups<'_>,
+    section: &Section<'_>,
+    condition: Condition,
+    rate: f64,
+) -> String {
+    if !condition.is_search() {
+        return String::new();
+    }
+    let most = |cell: &Cell<'_>| cell.invalid().map(Outcome::rate).reduce(f64::max);
+    let unknown: Vec<_> = section
+        .at(condition)
+        .filter_map(|(variant, cell)| Some((variant, most(cell).filter(|most| *most > rate)?)))
+        .map(|(variant, most)| format!("{} at least {}", groups.name(variant), count(most)))
+        .collect();
+    if unknown.is_empty() {
+        return String::new();
+    }
+    format!("; but where the load generator was the limit, {}", unknown.join(", "))
 }
 
 /// A section's name: the workload, and what tells it from others of that workload.
