@@ -48,7 +48,7 @@ struct Done {
     usage: Usage,
 }
 
-/// As `src/loadgen/wire/echo.rs` has it.
+/// As `src/wire/echo.rs` has them.
 const REQUEST_BYTES: usize = 60;
 const REPLY_HEAD_BYTES: usize = 12;
 const FIRST_OBJECT: u64 = 1 << 20;
