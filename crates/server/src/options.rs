@@ -1,13 +1,16 @@
 //! The command line, the same for every server binary. Its contract is part 7 of the design.
 
+mod values;
+
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum, value_parser};
+use clap::{Args, Parser, ValueEnum, value_parser};
 use codecs::Endpoint;
 use storage::{CommitLocks, Reads, Sync};
 use tracing::level_filters::LevelFilter;
 
 use crate::storages::Named;
+use values::{bytes, cache_bytes, level, message_bytes, mode};
 
 /// What a user asked for. Parsing checks every value, and touches nothing.
 #[derive(Clone, Debug, Parser)]
@@ -42,6 +45,19 @@ pub struct Options {
     )]
     pub storage: Vec<Named>,
 
+    /// Permission bits of unix sockets, in octal; the process's umask decides unless given
+    #[arg(
+        long,
+        value_name = "MODE",
+        value_parser = mode,
+        help_heading = "What is served"
+    )]
+    pub unix_mode: Option<u32>,
+
+    /// Encryption.
+    #[command(flatten)]
+    pub tls: Tls,
+
     /// Let no client write
     #[arg(long, help_heading = "What is served")]
     pub read_only: bool,
@@ -55,6 +71,26 @@ pub struct Options {
         help_heading = "Commits"
     )]
     pub invalidation_queue_size: u32,
+
+    /// Let a returning client that was away for less than this catch up, too, by looking through
+    /// the storage
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = value_parser!(u32).range(1..),
+        help_heading = "Commits"
+    )]
+    pub invalidation_age: Option<u32>,
+
+    /// Close a connection whose transaction holds its locks for longer than this, which aborts it;
+    /// no limit unless given
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = value_parser!(u32).range(1..),
+        help_heading = "Commits"
+    )]
+    pub transaction_timeout: Option<u32>,
 
     /// What a vote locks: the objects it names, or everything as ZEO does
     #[arg(long, value_name = "WHAT", default_value = "oid", help_heading = "Commits")]
@@ -124,15 +160,46 @@ pub struct Options {
     )]
     pub max_connections: Option<u32>,
 
-    /// What is logged to standard error: off, error, warn, info, debug or trace
+    /// Tell counters and latencies at http://HOST:PORT/metrics, in the format of Prometheus, and at
+    /// /healthz whether the server serves
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Log and metrics")]
+    pub metrics: Option<String>,
+
+    /// Log to this file, which is opened again on SIGUSR2; to standard error unless given
+    #[arg(long, value_name = "FILE", help_heading = "Log and metrics")]
+    pub log_file: Option<PathBuf>,
+
+    /// What is logged: off, error, warn, info, debug or trace
     #[arg(
         long,
         value_name = "LEVEL",
         default_value = "info",
         value_parser = level,
-        help_heading = "Log"
+        help_heading = "Log and metrics"
     )]
     pub log: LevelFilter,
+}
+
+/// How connections are encrypted, and who may connect.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Tls {
+    /// Speak TLS on all listeners but unix sockets, with the certificate chain of this PEM file
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM; it is looked for in the certificate's file unless
+    /// given
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "TLS")]
+    pub tls_key: Option<PathBuf>,
+
+    /// The first line of this file is the private key's password
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "TLS")]
+    pub tls_key_password_file: Option<PathBuf>,
+
+    /// Accept only clients with a certificate that one of these authorities signed, or that is
+    /// here itself: a PEM file, or a directory of them
+    #[arg(long, value_name = "PATH", requires = "tls_cert", help_heading = "TLS")]
+    pub tls_client_ca: Option<PathBuf>,
 }
 
 /// Values of `--commit-locks`.
@@ -195,48 +262,6 @@ impl Options {
     /// The directories that storages will use, to find two names for one.
     pub(crate) fn directories(&self) -> impl Iterator<Item = (&Named, PathBuf)> {
         self.storage.iter().filter_map(|named| Some((named, named.directory()?)))
-    }
-}
-
-/// A number of bytes, or none.
-fn cache_bytes(text: &str) -> Result<usize, String> {
-    if text == "0" { Ok(0) } else { bytes(text) }
-}
-
-/// A number of bytes that one message may have: the length prefix has 32 bits.
-fn message_bytes(text: &str) -> Result<usize, String> {
-    let count = bytes(text)?;
-    if u32::try_from(count).is_err() {
-        return Err("a message has at most 4294967295 bytes".to_owned());
-    }
-    Ok(count)
-}
-
-/// A number, optionally with a binary unit. Less than a kilobyte would refuse every client.
-fn bytes(text: &str) -> Result<usize, String> {
-    let (digits, shift) = match text.char_indices().next_back() {
-        Some((at, 'k' | 'K')) => (text.get(..at), 10),
-        Some((at, 'm' | 'M')) => (text.get(..at), 20),
-        Some((at, 'g' | 'G')) => (text.get(..at), 30),
-        _ => (Some(text), 0),
-    };
-    let count: usize = digits
-        .and_then(|digits| digits.parse().ok())
-        .ok_or("not a number of bytes; write for example 65536, 64K, 16M or 1G")?;
-    match count.checked_mul(1 << shift) {
-        Some(count) if count >= 1024 => Ok(count),
-        Some(_) => Err("too small, the least is 1K".to_owned()),
-        None => Err("too large".to_owned()),
-    }
-}
-
-fn level(text: &str) -> Result<LevelFilter, String> {
-    // `LevelFilter` would also take numbers, which mean nothing to a reader.
-    match text {
-        "off" | "error" | "warn" | "info" | "debug" | "trace" => {
-            text.parse().map_err(|_| format!("no such level: {text}"))
-        }
-        _ => Err("one of off, error, warn, info, debug, trace".to_owned()),
     }
 }
 
@@ -304,7 +329,7 @@ mod tests {
 
     #[test]
     fn options_of_later_versions_are_not_swallowed() {
-        for later in ["--tls-cert=x", "--metrics=h:1", "--transaction-timeout=3", "--config=x"] {
+        for later in ["--replicate-to=x", "--replicate-from=x", "--sync-replicas=1"] {
             assert_eq!(
                 parse(&[later]).unwrap_err().kind(),
                 clap::error::ErrorKind::UnknownArgument
@@ -313,13 +338,10 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_units_and_bounds() {
-        assert_eq!(bytes("65536"), Ok(65536));
-        assert_eq!(bytes("2M"), Ok(2 << 20));
-        assert_eq!(bytes("1g"), Ok(1 << 30));
-        for wrong in ["", "K", "-1", "1.5M", "1T", "12 K", "1023", "99999999999G", "١K"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
+    fn permissions_are_octal() {
+        assert_eq!(parse(&["--unix-mode=660"]).unwrap().unix_mode, Some(0o660));
+        for wrong in ["8", "1000", "rw"] {
+            assert!(parse(&["--unix-mode", wrong]).is_err(), "{wrong}");
         }
-        assert!(message_bytes("4G").is_err());
     }
 }
