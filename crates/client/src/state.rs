@@ -154,6 +154,10 @@ impl State {
                 self.cache.handle_invalidated(tid, &oids)?;
                 Ok(Notice::Invalidated { tid, oids })
             }
+            // Nobody asked for a blob.
+            Push::BlobStart { .. } | Push::BlobChunk { .. } | Push::BlobStop { .. } => {
+                Ok(Notice::InfoChanged { length: 0, size: 0 })
+            }
             Push::Info { length, size } => Ok(Notice::InfoChanged { length, size }),
         }
     }

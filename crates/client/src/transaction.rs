@@ -86,7 +86,13 @@ impl<'client> Transaction<'client> {
     /// the transaction was begun without a tid.
     pub fn restore(&mut self, oid: Oid, data: Option<Bytes>) -> Result<(), SendError> {
         let tid = self.copied.unwrap_or_default();
-        self.post(&Request::Restore { transaction: self.id, oid, tid, data: data.clone() })?;
+        self.post(&Request::Restore {
+            transaction: self.id,
+            oid,
+            tid,
+            data: data.clone(),
+            origin: None,
+        })?;
         self.written.insert(oid, data);
         Ok(())
     }

@@ -32,7 +32,7 @@ pub(crate) fn encode(failure: &Failure) -> Error {
         }
         Failure::Arguments(_) => ErrorCode::Arguments,
         Failure::Unsupported(_) => ErrorCode::Unsupported,
-        Failure::Storage(_) => ErrorCode::Storage,
+        _ => ErrorCode::Storage,
     };
     error.set_code(code);
     error

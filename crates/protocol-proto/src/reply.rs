@@ -31,6 +31,7 @@ pub(crate) fn encode(reply: &Reply, out: &mut Vec<u8>) {
         }),
         Reply::Status(status) => Body::Status(encode_status(status)),
         Reply::Failed(failure) => Body::Error(failure::encode(failure)),
+        _ => Body::Done(wire::Done {}),
     };
     body.encode(out);
 }
@@ -41,6 +42,7 @@ pub(crate) fn encode_push(push: &Push, out: &mut Vec<u8>) {
         Push::Info { length, size } => {
             Body::InfoChanged(wire::InfoChanged { length: *length, size: *size }).encode(out);
         }
+        _ => (),
     }
 }
 
@@ -77,6 +79,7 @@ fn fits(reply: &Reply, expected: Expect) -> bool {
         Reply::Voted | Reply::Conflicts(_) => Expect::Vote,
         Reply::Status(_) => Expect::Status,
         Reply::Failed(_) | Reply::NotFinished(_) => return true,
+        _ => return false,
     };
     kind == expected
 }

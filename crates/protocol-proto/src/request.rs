@@ -92,6 +92,7 @@ fn decode_request(request: Wire, limits: Limits) -> Result<Request, Wrong> {
             oid: required(message.oid, Some(message.transaction))?,
             tid: Tid(message.tid),
             data: message.data,
+            origin: None,
         },
         Wire::Vote(message) => Request::Vote { transaction: transaction_id(message.transaction) },
         Wire::Finish(message) => {
@@ -175,7 +176,7 @@ fn encode_request(request: &Request) -> Option<Wire> {
                 serial: serial.0,
             })
         }
-        Request::Restore { transaction, oid, tid, data } => Wire::Restore(wire::Restore {
+        Request::Restore { transaction, oid, tid, data, .. } => Wire::Restore(wire::Restore {
             transaction: number(*transaction)?,
             oid: Some(oid.0),
             tid: tid.0,
@@ -194,7 +195,7 @@ fn encode_request(request: &Request) -> Option<Wire> {
         Request::Ping => Wire::Ping(wire::Ping {}),
         Request::Label(label) => Wire::Label(wire::Label { label: label.clone() }),
         Request::KeepAlive => Wire::KeepAlive(wire::KeepAlive {}),
-        Request::Unsupported { .. } | Request::Invalid { .. } => return None,
+        _ => return None,
     })
 }
 

@@ -93,8 +93,14 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("store", Request::Store { transaction, oid, serial, data: data.clone() }),
         ("delete", Request::Delete { transaction, oid, serial }),
         ("check current serial", Request::CheckCurrentSerial { transaction, oid, serial }),
-        ("restore", Request::Restore { transaction, oid, tid: TID, data: Some(data) }),
-        ("restore nothing", Request::Restore { transaction, oid, tid: TID, data: None }),
+        (
+            "restore",
+            Request::Restore { transaction, oid, tid: TID, data: Some(data), origin: None },
+        ),
+        (
+            "restore nothing",
+            Request::Restore { transaction, oid, tid: TID, data: None, origin: None },
+        ),
         ("vote", Request::Vote { transaction }),
         ("finish", Request::Finish { transaction }),
         ("abort", Request::Abort { transaction }),

@@ -255,5 +255,6 @@ fn expect(reply: &Reply) -> Expect {
         Reply::Oids(_) => Expect::Oids,
         Reply::Voted | Reply::Conflicts(_) => Expect::Vote,
         Reply::Status(_) => Expect::Status,
+        _ => unreachable!("no strategy makes it"),
     }
 }

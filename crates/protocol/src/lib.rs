@@ -19,6 +19,7 @@ pub mod zeo;
 pub use codec::{Call, Codec, HandshakeError, Incoming, Limits, Malformed, MessageId};
 pub use ids::{Oid, Tid};
 pub use message::{
-    Begin, Conflict, Expect, Failure, Info, Interface, Loaded, Push, Reply, Request, Status,
-    TransactionFault, TransactionId,
+    Begin, Conflict, CurrentRecord, Expect, Failure, Info, Interface, Loaded, Push, Reply, Request,
+    Status, TransactionFault, TransactionHead, TransactionId, TransactionRecord,
+    TransactionSummary, UndoLog, Wanted,
 };

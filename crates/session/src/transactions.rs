@@ -111,7 +111,7 @@ impl<C: Codec> Session<C> {
                 let open = joined.transaction(transaction)?;
                 (transaction, open.handle.check_current_serial(oid, serial))
             }
-            Request::Restore { transaction, oid, tid, data } => {
+            Request::Restore { transaction, oid, tid, data, .. } => {
                 count(&joined.hosted.counters.stores);
                 let open = joined.transaction(transaction)?;
                 (transaction, open.restore(oid, tid, data))

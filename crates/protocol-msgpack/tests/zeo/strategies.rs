@@ -109,7 +109,13 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
             Request::CheckCurrentSerial { transaction, oid, serial }
         }),
         (transaction(), oid(), tid(), option::of(data())).prop_map(
-            |(transaction, oid, tid, data)| Request::Restore { transaction, oid, tid, data }
+            |(transaction, oid, tid, data)| Request::Restore {
+                transaction,
+                oid,
+                tid,
+                data,
+                origin: None
+            }
         ),
         transaction().prop_map(|transaction| Request::Vote { transaction }),
         transaction().prop_map(|transaction| Request::Finish { transaction }),

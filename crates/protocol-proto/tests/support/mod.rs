@@ -70,7 +70,13 @@ fn writes() -> impl Strategy<Value = Request> {
             Request::CheckCurrentSerial { transaction, oid, serial }
         }),
         (transactions(), oids(), tids(), option::of(data())).prop_map(
-            |(transaction, oid, tid, data)| Request::Restore { transaction, oid, tid, data }
+            |(transaction, oid, tid, data)| Request::Restore {
+                transaction,
+                oid,
+                tid,
+                data,
+                origin: None
+            }
         ),
         transactions().prop_map(|transaction| Request::Vote { transaction }),
         transactions().prop_map(|transaction| Request::Finish { transaction }),

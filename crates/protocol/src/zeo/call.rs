@@ -63,7 +63,7 @@ fn arguments<E: Encoding>(writer: &mut E::Writer<'_>, request: &Request) {
         Request::CheckCurrentSerial { transaction, oid, serial } => {
             write_at(writer, "checkCurrentSerialInTransaction", *oid, *serial, *transaction);
         }
-        Request::Restore { transaction, oid, tid, data } => {
+        Request::Restore { transaction, oid, tid, data, .. } => {
             call(writer, "restorea", 5, |writer| {
                 self::oid(writer, *oid);
                 self::tid(writer, *tid);
@@ -83,7 +83,7 @@ fn arguments<E: Encoding>(writer: &mut E::Writer<'_>, request: &Request) {
         Request::Label(label) => call(writer, "set_client_label", 1, |writer| writer.str(label)),
         Request::Unsupported { method } => call(writer, method, 0, |_| ()),
         // `encode` does not come here with these.
-        Request::KeepAlive | Request::Invalid { .. } => {}
+        _ => {}
     }
 }
 

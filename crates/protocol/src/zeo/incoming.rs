@@ -78,6 +78,7 @@ fn reply(result: Value<'_>, expect: Expect) -> Option<Reply> {
         Expect::Oids => Reply::Oids(oids(result)?),
         Expect::Vote => vote(result)?,
         Expect::Status => Reply::Status(Box::new(status(result)?)),
+        _ => return None,
     })
 }
 

@@ -39,6 +39,10 @@ pub(super) fn push(writer: &mut impl Writer, push: &Push) {
                     });
                 });
             }
+            _ => {
+                writer.str(INFO);
+                writer.tuple(0, |_| ());
+            }
         }
     });
 }
@@ -69,9 +73,11 @@ fn result(writer: &mut impl Writer, reply: &Reply) {
         Reply::Data(data) => writer.bytes(data),
         Reply::Oids(fresh) => oids(writer, fresh),
         Reply::Voted => oids(writer, &[]),
+        Reply::Determined(determined) => oids(writer, determined),
         Reply::Conflicts(conflicts) => writer.list(conflicts.iter(), conflict),
         Reply::Status(status) => self::status(writer, status),
         Reply::Failed(failure) => self::failure(writer, failure),
+        _ => writer.nil(),
     }
 }
 
@@ -178,6 +184,7 @@ fn failure(writer: &mut impl Writer, failure: &Failure) {
         Failure::Arguments(why) => text(writer, TYPE_ERROR, why),
         Failure::Unsupported(why) => text(writer, UNSUPPORTED, why),
         Failure::Storage(why) => text(writer, STORAGE_ERROR, why),
+        _ => text(writer, STORAGE_ERROR, &failure.to_string()),
     }
 }
 

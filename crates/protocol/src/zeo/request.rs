@@ -164,15 +164,13 @@ fn check(args: Args<'_>) -> Decoded {
     })
 }
 
-/// The previous tid only says that the data are those of another revision: it is checked and not
-/// needed.
 fn restore(args: Args<'_>) -> Decoded {
     let [oid, tid, data, previous, transaction] = args.exactly()?;
     let transaction = transaction.transaction()?;
     of(transaction, || {
-        previous.tid_or_none()?;
+        let origin = previous.tid_or_none()?;
         let (oid, tid, data) = (oid.oid()?, tid.tid()?, data.data_or_none()?);
-        Ok(Request::Restore { transaction, oid, tid, data })
+        Ok(Request::Restore { transaction, oid, tid, data, origin })
     })
 }
 

@@ -136,7 +136,13 @@ pub fn a_wrong_id_in_a_transaction_is_told_by_the_vote(setup: &Setup) {
                 0 => Request::Store { transaction, oid, serial, data: "x".into() },
                 1 => Request::Delete { transaction, oid, serial },
                 2 => Request::CheckCurrentSerial { transaction, oid, serial },
-                _ => Request::Restore { transaction, oid, tid: serial, data: Some("x".into()) },
+                _ => Request::Restore {
+                    transaction,
+                    oid,
+                    tid: serial,
+                    data: Some("x".into()),
+                    origin: None,
+                },
             });
             send_spoilt(&mut peer);
             let reply = peer.vote(transaction);

@@ -125,7 +125,13 @@ pub fn a_copied_transaction_keeps_its_tid(setup: &Setup) {
     let tid = Tid(base.0 + 1000);
     let transaction = peer.begin_with(Some(tid));
     for (oid, data) in [(Oid(1), "copy"), (Oid(0x7777), "another")] {
-        peer.post(&Request::Restore { transaction, oid, tid, data: Some(data.into()) });
+        peer.post(&Request::Restore {
+            transaction,
+            oid,
+            tid,
+            data: Some(data.into()),
+            origin: None,
+        });
     }
     peer.must_vote(transaction);
     assert_eq!(peer.finish(transaction), tid);
@@ -135,7 +141,7 @@ pub fn a_copied_transaction_keeps_its_tid(setup: &Setup) {
     for old in [tid, base] {
         let transaction = peer.begin_with(Some(old));
         let data = Some("old".into());
-        peer.post(&Request::Restore { transaction, oid: Oid(1), tid: old, data });
+        peer.post(&Request::Restore { transaction, oid: Oid(1), tid: old, data, origin: None });
         let refused = Reply::Failed(Failure::Transaction(TransactionFault::OldTid));
         assert_eq!(peer.vote(transaction), refused);
         peer.abort(transaction);
@@ -143,7 +149,13 @@ pub fn a_copied_transaction_keeps_its_tid(setup: &Setup) {
     for brought in [None, Some(Tid(tid.0 + 1000))] {
         let transaction = peer.begin_with(brought);
         let data = Some("of another tid".into());
-        peer.post(&Request::Restore { transaction, oid: Oid(1), tid: Tid(tid.0 + 1), data });
+        peer.post(&Request::Restore {
+            transaction,
+            oid: Oid(1),
+            tid: Tid(tid.0 + 1),
+            data,
+            origin: None,
+        });
         let vote = peer.vote(transaction);
         assert!(matches!(vote, Reply::Failed(Failure::Arguments(_))), "{vote:?}");
     }

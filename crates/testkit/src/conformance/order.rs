@@ -24,7 +24,13 @@ pub fn all_others_are_told_of_every_transaction(setup: &Setup) {
     let deleted = writer.finish(transaction);
     let tid = Tid(deleted.0 + 1);
     let transaction = writer.begin_with(Some(tid));
-    writer.post(&Request::Restore { transaction, oid: Oid(9), tid, data: Some("z".into()) });
+    writer.post(&Request::Restore {
+        transaction,
+        oid: Oid(9),
+        tid,
+        data: Some("z".into()),
+        origin: None,
+    });
     writer.must_vote(transaction);
     let restored = writer.finish(transaction);
     let all = [

@@ -129,7 +129,12 @@ impl Peer {
     pub(crate) fn event(&mut self) -> Event {
         loop {
             match self.wire.handle_input(&mut self.input).expect("the server speaks the protocol") {
-                Some(Incoming::Push(Push::Info { .. })) => {}
+                Some(Incoming::Push(
+                    Push::Info { .. }
+                    | Push::BlobStart { .. }
+                    | Push::BlobChunk { .. }
+                    | Push::BlobStop { .. },
+                )) => {}
                 Some(Incoming::Push(Push::Invalidate { tid, oids })) => {
                     self.advance(tid);
                     self.heard.push((tid, oids.to_vec()));

@@ -25,6 +25,7 @@ impl Message {
             Self::Reply(_, reply) => format!("{} reply", reply_name(reply)),
             Self::Push(Push::Invalidate { .. }) => "invalidate push".to_owned(),
             Self::Push(Push::Info { .. }) => "info push".to_owned(),
+            Self::Push(_) => "blob push".to_owned(),
         }
     }
 }
@@ -39,6 +40,7 @@ pub fn sized(bytes: usize) -> Vec<Message> {
             oid: OID,
             tid: TID,
             data: Some(record(bytes)),
+            origin: None,
         }),
         loaded(bytes),
         Message::Reply(Expect::Data, Reply::Data(record(bytes))),
@@ -206,6 +208,7 @@ fn request_name(request: &Request) -> &'static str {
         Request::KeepAlive => "keep alive",
         Request::Unsupported { .. } => "unsupported",
         Request::Invalid { .. } => "invalid",
+        _ => "other",
     }
 }
 
@@ -235,7 +238,9 @@ fn reply_name(reply: &Reply) -> &'static str {
             Failure::Arguments(_) => "wrong arguments",
             Failure::Unsupported(_) => "unsupported",
             Failure::Storage(_) => "storage failure",
+            _ => "other",
         },
+        _ => "other",
     }
 }
 
