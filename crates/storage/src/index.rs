@@ -21,17 +21,32 @@ pub struct Place {
     pub offset: u64,
     /// Number of the segment, below 2^31.
     pub segment: u32,
-    /// Bytes of data; [`Place::NO_DATA`]: deleted, or its creation undone.
+    /// Bytes of data, with [`Place::BLOB`] if a blob belongs to them; [`Place::NO_DATA`]: deleted, or
+    /// its creation undone.
     pub len: u32,
 }
 
 impl Place {
     /// In place of a length.
     pub const NO_DATA: u32 = u32::MAX;
+    /// Added to a length.
+    pub const BLOB: u32 = 1 << 31;
+    /// Data are shorter.
+    pub const DATA_BYTES_END: usize = Self::BLOB as usize - 1;
 
     /// Whether the object existed as of this revision.
     pub fn has_data(self) -> bool {
         self.len != Self::NO_DATA
+    }
+
+    /// Bytes of data; 0 if it has none.
+    pub fn data_bytes(self) -> u32 {
+        if self.has_data() { self.len & !Self::BLOB } else { 0 }
+    }
+
+    /// Whether a blob belongs to this revision.
+    pub fn has_blob(self) -> bool {
+        self.has_data() && self.len & Self::BLOB != 0
     }
 }
 

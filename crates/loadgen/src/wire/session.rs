@@ -185,7 +185,7 @@ impl<C: Codec> Wire for SessionWire<C> {
             Some(Incoming::Push(Push::Invalidate { oids, .. })) => {
                 Ok(Some(Event::Invalidated { oids }))
             }
-            Some(Incoming::Push(Push::Info { .. })) => Ok(Some(Event::Step)),
+            Some(Incoming::Push(_)) => Ok(Some(Event::Step)),
         }
     }
 

@@ -79,7 +79,8 @@ pub(crate) enum Check {
 
 impl Write {
     pub(crate) fn into_record(self) -> Record {
-        Record { oid: self.oid, payload: self.payload, crc: self.crc }
+        let Self { oid, payload, crc, .. } = self;
+        Record { oid, payload, has_blob: false, origin: Tid::ZERO, crc }
     }
 }
 
@@ -122,8 +123,8 @@ impl Handle {
 
     fn write(&self, oid: Oid, check: Check, data: Option<Bytes>) -> Result<(), Failure> {
         let mut state = self.open()?;
-        if data.as_ref().is_some_and(|data| data.len() >= Place::NO_DATA as usize) {
-            return Err(Failure::Storage(format!("the data of object {oid} exceed 4 GiB")));
+        if data.as_ref().is_some_and(|data| data.len() >= Place::DATA_BYTES_END) {
+            return Err(Failure::Storage(format!("the data of object {oid} exceed 2 GiB")));
         }
         if oid.0 >= oids::LIMIT {
             let what = format!("object {oid}: an oid must be below {}", Oid(oids::LIMIT));

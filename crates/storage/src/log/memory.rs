@@ -67,7 +67,7 @@ impl RecordLog for MemoryLog {
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         for (record, data) in batch.iter().flat_map(|transaction| transaction.records).zip(kept) {
             let offset = records.len() as u64;
-            places.push(Place { offset, segment: 0, len: record.payload.len() });
+            places.push(Place { offset, segment: 0, len: record.len() });
             self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
             records.push(data);
         }

@@ -77,8 +77,23 @@ pub(crate) struct LogTransaction<'a> {
 pub(crate) struct Record {
     pub(crate) oid: Oid,
     pub(crate) payload: Payload,
+    /// Whether a blob belongs to it.
+    pub(crate) has_blob: bool,
+    /// The tid of the revision whose data an undo brought back; zero for none.
+    pub(crate) origin: Tid,
     /// Made when the record was stored, off the committer's thread; see [`record_crc`].
     pub(crate) crc: u32,
+}
+
+impl Record {
+    /// As in [`Place::len`].
+    pub(crate) fn len(&self) -> u32 {
+        match self.payload.len() {
+            Place::NO_DATA => Place::NO_DATA,
+            len if self.has_blob => len | Place::BLOB,
+            len => len,
+        }
+    }
 }
 
 /// A revision's bytes.
@@ -100,7 +115,7 @@ impl Payload {
             Self::Memory(data) => data.len(),
             Self::Spilled(spilled) => spilled.len(),
         };
-        debug_assert!(length < Place::NO_DATA as usize, "checked when stored");
+        debug_assert!(length < Place::DATA_BYTES_END, "checked when stored");
         length as u32
     }
 }

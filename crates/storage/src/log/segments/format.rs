@@ -179,15 +179,17 @@ impl TransactionHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecordHeader {
     pub(super) oid: Oid,
-    /// Bytes of data, or [`Place::NO_DATA`].
+    /// As in [`Place::len`].
     pub(super) len: u32,
     /// See [`crate::log::record_crc`].
     pub(super) crc: u32,
+    /// The tid of the revision whose data an undo brought back; zero for none.
+    pub(super) origin: Tid,
 }
 
 impl RecordHeader {
     pub(super) fn of(record: &Record) -> Self {
-        Self { oid: record.oid, len: record.payload.len(), crc: record.crc }
+        Self { oid: record.oid, len: record.len(), crc: record.crc, origin: record.origin }
     }
 
     pub(super) fn encode(&self) -> [u8; RECORD_HEADER_BYTES] {
@@ -195,6 +197,7 @@ impl RecordHeader {
         out.put(&self.oid.to_bytes());
         out.put(&self.len.to_le_bytes());
         out.put(&self.crc.to_le_bytes());
+        out.put(&self.origin.to_bytes());
         out.bytes
     }
 
@@ -204,12 +207,16 @@ impl RecordHeader {
             oid: Oid::from_bytes(fields.take()?),
             len: u32::from_le_bytes(fields.take()?),
             crc: u32::from_le_bytes(fields.take()?),
+            origin: Tid::from_bytes(fields.take()?),
         })
     }
 
     /// Bytes of data that follow, without padding.
     pub(super) fn data_bytes(&self) -> u64 {
-        if self.len == Place::NO_DATA { 0 } else { u64::from(self.len) }
+        match self.len {
+            Place::NO_DATA => 0,
+            len => u64::from(len & !Place::BLOB),
+        }
     }
 }
 

@@ -136,7 +136,7 @@ impl SegmentLog {
         };
         let mut header = [0; RECORD_HEADER_BYTES];
         let start = data.len();
-        data.resize(start + place.len as usize, 0);
+        data.resize(start + place.data_bytes() as usize, 0);
         let body = data.get_mut(start..).unwrap_or_default();
         let fetched =
             fetch(&*segment.file, &mut [IoSliceMut::new(&mut header), IoSliceMut::new(&mut *body)]);

@@ -123,7 +123,8 @@ impl Scanner {
     fn record_is_whole(&mut self, record: &RecordHeader) -> io::Result<bool> {
         let mut digest = new_digest();
         digest.update(&record.oid.to_bytes());
-        digest.update(&record.len.to_le_bytes());
+        let len = if record.len == Place::NO_DATA { record.len } else { record.len & !Place::BLOB };
+        digest.update(&len.to_le_bytes());
         self.digest(record.data_bytes(), &mut digest)?;
         Ok(digest.finalize() as u32 == record.crc)
     }
