@@ -3,10 +3,14 @@
 //! Each child gets its own process group, so that its children (rustc, test servers) can be
 //! ended with it when a person presses Ctrl-C or a build machine sends SIGTERM.
 
+mod lines;
+
+use std::io::{self, IsTerminal as _};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -56,31 +60,57 @@ pub(crate) fn catch_signals() -> Result<()> {
     Ok(())
 }
 
-/// Runs `command` to its end, at most for `limit`, with our standard output and error.
+/// Runs `command` to its end, at most for `limit`. What it prints is ours, and its last lines are
+/// kept: see [`take_last_lines`].
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Ending> {
     run_until(command, limit, &STOP)
 }
 
+/// The last lines that commands have printed since the last call.
+pub(crate) fn take_last_lines() -> Vec<String> {
+    lines::take()
+}
+
 fn run_until(command: &mut Command, limit: Duration, stop: &AtomicBool) -> Result<Ending> {
+    if io::stderr().is_terminal() {
+        // A program of ours is between cargo and the terminal.
+        command.env("CARGO_TERM_COLOR", "always");
+    }
     let mut child = command
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let (passed_on, all_passed_on) = mpsc::channel();
+    if let Some(pipe) = child.stdout.take() {
+        lines::pass_on_beside(pipe, io::stdout, passed_on.clone());
+    }
+    if let Some(pipe) = child.stderr.take() {
+        lines::pass_on_beside(pipe, io::stderr, passed_on);
+    }
+    let ending = wait(&mut child, limit, stop);
+    // A process that the child left behind may keep the pipes open: nobody waits for that.
+    while all_passed_on.recv_timeout(GRACE).is_ok() {}
+    ending
+}
+
+fn wait(child: &mut Child, limit: Duration, stop: &AtomicBool) -> Result<Ending> {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Ending::Exited(status));
         }
         if stop.load(Ordering::Relaxed) {
-            end(&mut child)?;
+            end(child)?;
             return Err(Interrupted.into());
         }
         if Instant::now() > deadline {
-            end(&mut child)?;
+            end(child)?;
             return Ok(Ending::TimedOut);
         }
-        std::thread::sleep(POLL);
+        thread::sleep(POLL);
     }
 }
 
@@ -91,7 +121,7 @@ fn end(child: &mut Child) -> Result<()> {
     let _ = kill_process_group(group, Signal::TERM);
     let deadline = Instant::now() + GRACE;
     while child.try_wait()?.is_none() && Instant::now() < deadline {
-        std::thread::sleep(POLL);
+        thread::sleep(POLL);
     }
     let _ = kill_process_group(group, Signal::KILL);
     child.wait()?;
@@ -120,6 +150,17 @@ mod tests {
         let ending = run(&mut shell("exit 3"), Duration::from_secs(60)).expect("sh runs");
         let Ending::Exited(status) = ending else { panic!("timed out") };
         assert_eq!(status.code(), Some(3));
+    }
+
+    #[test]
+    fn the_last_lines_are_kept() {
+        let script = "seq 100; echo an error >&2";
+        run(&mut shell(script), Duration::from_secs(60)).expect("sh runs");
+        // Other tests print, too.
+        let lines = take_last_lines();
+        assert!(lines.iter().any(|line| line == "100"), "{lines:?}");
+        assert!(lines.iter().any(|line| line == "an error"), "{lines:?}");
+        assert!(!lines.iter().any(|line| line == "1"), "{lines:?}");
     }
 
     #[test]

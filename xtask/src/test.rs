@@ -56,6 +56,7 @@ fn run_step(workspace: &Workspace, step: &Step) -> Result<Row> {
     let command_line = step.action.command_line();
     println!("\n==> {}: {command_line}", step.name);
     let started = Instant::now();
+    process::take_last_lines();
     let verdict = match step.needs {
         Some(program) if !is_installed(program) => {
             Verdict::Skipped(format!("{program} is not installed"))
@@ -71,7 +72,8 @@ fn run_step(workspace: &Workspace, step: &Step) -> Result<Row> {
             println!("    {command_line}");
         }
     }
-    Ok(Row { name: step.name, verdict, seconds, command_line })
+    let said = if verdict == Verdict::Failed { process::take_last_lines() } else { Vec::new() };
+    Ok(Row { name: step.name, verdict, seconds, command_line, said })
 }
 
 /// Only an interrupt stops the whole run: the other steps still have something to say.
@@ -111,9 +113,14 @@ pub(crate) fn is_installed(program: &str) -> bool {
     })
 }
 
-/// The table at the end; its last line is what build machines read.
+/// What failed steps said last, and the table; its last line is what build machines read.
 fn summary(rows: &[Row]) -> String {
-    let mut text = String::from("\n");
+    let mut text = String::new();
+    for row in rows.iter().filter(|row| row.verdict == Verdict::Failed) {
+        text += &format!("\n==> {} FAILED; what it said last:\n", row.name);
+        row.said.iter().for_each(|line| text += &format!("    {line}\n"));
+    }
+    text.push('\n');
     for row in rows {
         let verdict = match row.verdict {
             Verdict::Passed => "passed",
@@ -145,6 +152,8 @@ struct Row {
     verdict: Verdict,
     seconds: f64,
     command_line: String,
+    /// Only of a failed step: its last lines.
+    said: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -165,7 +174,8 @@ mod tests {
     }
 
     fn row(name: &'static str, verdict: Verdict) -> Row {
-        Row { name, verdict, seconds: 1.0, command_line: format!("cargo {name}") }
+        let said = if verdict == Verdict::Failed { vec![format!("{name} is ill")] } else { vec![] };
+        Row { name, verdict, seconds: 1.0, command_line: format!("cargo {name}"), said }
     }
 
     #[test]
@@ -199,6 +209,7 @@ mod tests {
         let text = summary(&rows);
         assert!(text.ends_with("\n1 passed, 1 failed, 1 skipped\n"), "{text}");
         assert!(text.contains("cargo b") && !text.contains("cargo a"), "{text}");
+        assert!(text.contains("b is ill") && text.find("b is ill") < text.find("passed"), "{text}");
     }
 
     #[test]
