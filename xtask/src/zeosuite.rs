@@ -115,7 +115,8 @@ const OURS: &str = "\
     [!unix? --listen zeo+{protocol}://{addr}] [unix? --listen zeo+{protocol}+unix://{unix}] \
     --storage {storage_name}=file:{path}.d[blob_dir??blobs={blob_dir}] [read_only? --read-only] \
     [invalidation_queue_size? --invalidation-queue-size {invalidation_queue_size}] \
-    [invalidation_age? --invalidation-age {invalidation_age}]";
+    [invalidation_age? --invalidation-age {invalidation_age}] \
+    [load_delay_ms? --load-delay {load_delay_ms}]";
 
 /// ZEO itself, leaving conflicts to clients as ours do, with its bugs in that fixed.
 const REFERENCE: &str = "\

@@ -3,6 +3,7 @@
 mod values;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum, value_parser};
 use codecs::Endpoint;
@@ -160,6 +161,10 @@ pub struct Options {
     )]
     pub max_connections: Option<u32>,
 
+    /// For tests of clients: answer every load so much later than it was read
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0, hide = true)]
+    pub load_delay: u32,
+
     /// Tell counters and latencies at http://HOST:PORT/metrics, in the format of Prometheus, and at
     /// /healthz whether the server serves
     #[arg(long, value_name = "HOST:PORT", help_heading = "Log and metrics")]
@@ -250,6 +255,7 @@ impl Options {
                 How::Mapped => Reads::Mapped,
             },
             cache_bytes: self.cache,
+            load_delay: Duration::from_millis(self.load_delay.into()),
             ..storage::Options::default()
         }
     }

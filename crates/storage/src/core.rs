@@ -80,6 +80,9 @@ impl Core {
         };
         let mut data = Vec::new();
         self.log.read(oid, revision.place, &mut data)?;
+        if !self.options.load_delay.is_zero() {
+            thread::sleep(self.options.load_delay);
+        }
         Ok(Some(Loaded { data, tid: revision.tid, end }))
     }
 }
@@ -138,7 +141,8 @@ impl Storage for NativeStorage {
         let Some((revision, end)) = self.core.find(oid, which)? else {
             return Ok(Found::Younger);
         };
-        if self.core.log.read_cached(oid, revision.place, data)? {
+        let delayed = !self.core.options.load_delay.is_zero();
+        if !delayed && self.core.log.read_cached(oid, revision.place, data)? {
             Ok(Found::Revision { tid: revision.tid, end })
         } else {
             Ok(Found::Later)

@@ -89,6 +89,8 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Threads that read what is not in memory.
     pub reader_threads: usize,
+    /// For tests of what happens meanwhile: every load is answered this much later than it was read.
+    pub load_delay: Duration,
 }
 
 /// What a finish waits for.
@@ -133,6 +135,7 @@ impl Default for Options {
             reads: Reads::Pread,
             cache_bytes: 64 << 20,
             reader_threads: 4,
+            load_delay: Duration::ZERO,
         }
     }
 }
