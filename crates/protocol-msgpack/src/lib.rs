@@ -12,7 +12,7 @@
 
 use bytes::Bytes;
 use protocol::zeo::msgpack::{self, MsgPackWriter};
-use protocol::zeo::{Encoding, NodeId, NotPlain, Tree, Value, Writer as _, Zeo};
+use protocol::zeo::{Encoding, NodeId, NotPlain, Tree, Value, Zeo};
 use protocol::{Limits, Malformed};
 
 /// The codec.
@@ -41,13 +41,7 @@ impl Encoding for M5 {
     }
 
     /// The client's own bytes: a slice of its message.
-    fn extension(map: Value<'_>) -> Result<Bytes, NotPlain> {
-        Ok(map.shared_raw())
-    }
-
-    fn write_extension(extension: &[u8], writer: &mut MsgPackWriter<'_>) {
-        writer.raw(if extension.is_empty() { EMPTY_MAP } else { extension });
+    fn msgpack(value: Value<'_>) -> Result<Bytes, NotPlain> {
+        Ok(value.shared_raw())
     }
 }
-
-const EMPTY_MAP: &[u8] = b"\x80";

@@ -16,8 +16,8 @@ mod reader;
 mod writer;
 
 use bytes::Bytes;
-use protocol::zeo::msgpack::{self, MsgPackWriter};
-use protocol::zeo::{Encoding, NodeId, NotPlain, Tree, Value, Writer as _, Zeo};
+use protocol::zeo::msgpack::MsgPackWriter;
+use protocol::zeo::{Encoding, NodeId, NotPlain, Tree, Value, Zeo};
 use protocol::{Limits, Malformed};
 
 pub use writer::PickleWriter;
@@ -55,22 +55,10 @@ impl Encoding for Z5 {
         out.push(opcode::STOP);
     }
 
-    fn extension(map: Value<'_>) -> Result<Bytes, NotPlain> {
+    fn msgpack(value: Value<'_>) -> Result<Bytes, NotPlain> {
         let mut out = Vec::new();
-        map.write(&mut MsgPackWriter::new(&mut out))?;
+        value.write(&mut MsgPackWriter::new(&mut out))?;
         Ok(out.into())
-    }
-
-    fn write_extension(extension: &[u8], writer: &mut PickleWriter<'_>) {
-        let mut tree = Tree::new();
-        let frame = Bytes::copy_from_slice(extension);
-        let map = msgpack::parse(&frame, &Limits::default(), &mut tree)
-            .map(|root| Value::new(&tree, &frame, root))
-            .ok()
-            .filter(|value| value.entries().is_some());
-        if map.is_none_or(|map| map.write(writer).is_err()) {
-            writer.map(0, |_| ());
-        }
     }
 }
 

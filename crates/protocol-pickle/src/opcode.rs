@@ -42,3 +42,6 @@ pub(crate) const MEMOIZE: u8 = 0x94;
 pub(crate) const GLOBAL: u8 = b'c';
 pub(crate) const NEWOBJ: u8 = 0x81;
 pub(crate) const BUILD: u8 = b'b';
+
+/// The argument of the one GLOBAL that is let through.
+pub(crate) const PREFIX_CLASS: &[u8] = b"ZopeUndo.Prefix\nPrefix\n";

@@ -204,10 +204,10 @@ impl<'a> Run<'a> {
     /// `ZopeUndo.Prefix.Prefix`, and nothing else, may be named; nothing is imported for it.
     fn global(&mut self, start: usize) -> Result<(), Malformed> {
         let rest = self.frame.get(self.position..).unwrap_or_default();
-        if !rest.starts_with(PREFIX_CLASS) {
+        if !rest.starts_with(opcode::PREFIX_CLASS) {
             return Err(Malformed("a pickle that asks for an import".into()));
         }
-        self.position += PREFIX_CLASS.len();
+        self.position += opcode::PREFIX_CLASS.len();
         let class = Kind::Prefix(Items::EMPTY);
         let id = self.tree.add(class, Span::new(start, self.position))?;
         self.machine.stack.push(id);
@@ -320,9 +320,6 @@ fn cut_short() -> Malformed {
 fn underflow() -> Malformed {
     Malformed("a pickle that uses values it does not have".into())
 }
-
-/// The argument of the one GLOBAL that is let through.
-const PREFIX_CLASS: &[u8] = b"ZopeUndo.Prefix\nPrefix\n";
 
 /// Python's highest protocol.
 const HIGHEST_PROTOCOL: u8 = 5;

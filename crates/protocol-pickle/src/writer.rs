@@ -1,6 +1,6 @@
 //! Pickle, written: what zodbpickle's C pickler writes at protocol 3 with `fast = 1`.
 
-use protocol::zeo::Writer;
+use protocol::zeo::{Kind, Writer};
 
 use crate::opcode;
 
@@ -23,6 +23,14 @@ impl<'a> PickleWriter<'a> {
 }
 
 impl Writer for PickleWriter<'_> {
+    /// What Python can hash for certain.
+    fn takes_key(kind: Kind) -> bool {
+        !matches!(
+            kind,
+            Kind::Tuple(_) | Kind::List(_) | Kind::Map(_) | Kind::Prefix(_) | Kind::Other
+        )
+    }
+
     fn nil(&mut self) {
         self.out.push(opcode::NONE);
     }
@@ -114,6 +122,19 @@ impl Writer for PickleWriter<'_> {
                 self.out.push(opcode::SETITEMS);
             }
         }
+    }
+
+    fn prefix(&mut self, path: &str) {
+        let parts: Vec<_> = path.split('/').collect();
+        self.put(opcode::GLOBAL, opcode::PREFIX_CLASS);
+        self.put(opcode::EMPTY_TUPLE, &[opcode::NEWOBJ]);
+        self.map(2, |writer| {
+            writer.str("length");
+            writer.int(i128::try_from(parts.len()).unwrap_or(i128::MAX));
+            writer.str("path");
+            writer.list(parts.iter(), |writer, part| writer.str(part));
+        });
+        self.out.push(opcode::BUILD);
     }
 }
 

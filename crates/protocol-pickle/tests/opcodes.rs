@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use protocol::zeo::Writer;
-use protocol::{Codec, Limits, Malformed, Oid, Request, Tid, TransactionId};
+use protocol::{Codec, Limits, Malformed, Oid, Request, Tid, TransactionId, UndoLog, Wanted};
 use protocol_pickle::{Pickle, PickleWriter};
 
 fn decode(frame: &[u8]) -> Result<Request, Malformed> {
@@ -61,21 +61,34 @@ fn long_integers_name_transactions() {
     }
 }
 
-/// `undoInfo(0, -20, {'user_name': ZopeUndo.Prefix.Prefix('/a')})`: the one object let through.
+/// `undoInfo(0, 20, {'user_name': ZopeUndo.Prefix.Prefix('/a')})`: the one object let through.
 #[test]
 fn the_prefix_of_zope_undo_is_understood() {
-    let start = b"\x80\x03(K\x01\x89X\x08\0\0\0undoInfo(K\0J\xec\xff\xff\xff}X\x09\0\0\0user_name";
-    let prefix = b"cZopeUndo.Prefix\nPrefix\n)\x81}X\x05\0\0\0valueK\x02X\x02\0\0\0/a\x86sb";
-    let whole = [&start[..], prefix, b"stt."].concat();
-    assert_eq!(decode(&whole), Ok(Request::Unsupported { method: "undoInfo" }));
+    let start = b"\x80\x03(K\x01\x89X\x08\0\0\0undoInfoK\0K\x14}X\x09\0\0\0user_name";
+    let prefix = b"cZopeUndo.Prefix\nPrefix\n)\x81}(X\x06\0\0\0lengthK\x02X\x04\0\0\0path](\
+        X\0\0\0\0X\x01\0\0\0aeub";
+    let whole = [&start[..], prefix, b"s\x87t."].concat();
+    let filter = vec![("user_name".to_owned(), Wanted::Prefix("/a".to_owned()))];
+    let undo_log = Request::UndoLog(UndoLog { first: 0, last: 20, filter });
+    assert_eq!(decode(&whole), Ok(undo_log.clone()));
+    let mut out = Vec::new();
+    Pickle::new(Limits::default()).encode_request(1, &undo_log, &mut out);
+    assert_eq!(out, whole);
 
-    let other = [&start[..], b"cZopeUndo.Prefix\nOther\n)\x81}b", b"stt."].concat();
+    // Without a path it is no filter, and the client is told.
+    for stateless in [&b"cZopeUndo.Prefix\nPrefix\n)\x81"[..], b"cZopeUndo.Prefix\nPrefix\n)\x81}b"]
+    {
+        let frame = [&start[..], stateless, b"s\x87t."].concat();
+        assert!(matches!(decode(&frame), Ok(Request::Invalid { .. })));
+    }
+
+    let other = [&start[..], b"cZopeUndo.Prefix\nOther\n)\x81}b", b"s\x87t."].concat();
     assert_eq!(refusal(&other), "a pickle that asks for an import");
-    let arguments = [&start[..], b"cZopeUndo.Prefix\nPrefix\nN\x85\x81}b", b"stt."].concat();
+    let arguments = [&start[..], b"cZopeUndo.Prefix\nPrefix\nN\x85\x81}b", b"s\x87t."].concat();
     assert_eq!(refusal(&arguments), "an object with arguments");
-    let state = [&start[..], b"cZopeUndo.Prefix\nPrefix\n)\x81Nb", b"stt."].concat();
+    let state = [&start[..], b"cZopeUndo.Prefix\nPrefix\n)\x81Nb", b"s\x87t."].concat();
     assert_eq!(refusal(&state), "an object's state is a dict");
-    let nothing = [&start[..], b"}}b", b"stt."].concat();
+    let nothing = [&start[..], b"}}b", b"s\x87t."].concat();
     assert_eq!(refusal(&nothing), "items without their container");
 }
 

@@ -97,6 +97,16 @@ impl Tid {
         Duration::from_secs(days * 86_400 + minutes % 1440 * 60)
             + Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
     }
+
+    /// The same as a number of seconds, to the last bit what `persistent.TimeStamp.timeTime()` has:
+    /// that counts from another epoch first and loses a bit on the way.
+    pub fn to_unix_seconds(self) -> f64 {
+        const UNIT: f64 = 60.0 / 4_294_967_296.0;
+        const EPOCH: f64 = 2_177_452_800.0;
+        let minute = Self(self.0 & !0xffff_ffff).to_unix().as_secs_f64();
+        let fraction = u32::try_from(self.0 & 0xffff_ffff).unwrap_or(0);
+        (EPOCH + minute + f64::from(fraction) * UNIT) - EPOCH
+    }
 }
 
 /// (year, month, day) of a day counted from 1970-01-01; H. Hinnant's `civil_from_days`.
@@ -137,6 +147,14 @@ mod tests {
         assert_eq!(tid.0 & 0xffff_ffff, (31 << 32) / 120);
         let back = tid.to_unix();
         assert!(since_epoch - back < Duration::from_nanos(20), "{back:?}");
+    }
+
+    /// `TimeStamp(bytes.fromhex('040d34bea3a01588')).timeTime()`, and of another one.
+    #[test]
+    fn seconds_are_those_of_persistent() {
+        let seconds = |tid| Tid(tid).to_unix_seconds().to_bits();
+        assert_eq!(seconds(0x040d_34be_a3a0_1588), 0x41da_c102_2b96_6142);
+        assert_eq!(seconds(0x040d_34be_7fff_ffff), 0x41da_c102_2980_0000);
     }
 
     #[test]

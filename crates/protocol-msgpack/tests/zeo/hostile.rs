@@ -40,7 +40,7 @@ pub(crate) fn mutated(sessions: &'static str) -> impl Strategy<Value = Bytes> {
     })
 }
 
-const ALL: [Expect; 9] = [
+const ALL: [Expect; 15] = [
     Expect::Done,
     Expect::Tid,
     Expect::Info,
@@ -50,4 +50,10 @@ const ALL: [Expect; 9] = [
     Expect::Oids,
     Expect::Vote,
     Expect::Status,
+    Expect::History,
+    Expect::UndoLog,
+    Expect::CurrentRecord,
+    Expect::Iterator,
+    Expect::Transaction,
+    Expect::TransactionRecord,
 ];

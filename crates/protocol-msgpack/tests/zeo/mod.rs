@@ -4,6 +4,7 @@
 
 pub(crate) mod golden;
 pub(crate) mod hostile;
+pub(crate) mod past;
 pub(crate) mod round_trip;
 pub(crate) mod semantics;
 pub(crate) mod strategies;

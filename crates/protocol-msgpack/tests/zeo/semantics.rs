@@ -8,7 +8,7 @@ use protocol::{
 };
 
 /// `(id, flag, name, arguments)`; a one-way message has id 0.
-fn message<E: Encoding>(
+pub(crate) fn message<E: Encoding>(
     id: i128,
     name: &str,
     count: usize,
@@ -30,7 +30,7 @@ fn decode<E: Encoding>(frame: &Bytes) -> Result<Call, Malformed> {
     Zeo::<E>::new(Limits::default()).decode_request(frame)
 }
 
-fn request<E: Encoding>(frame: &Bytes) -> Request {
+pub(crate) fn request<E: Encoding>(frame: &Bytes) -> Request {
     decode::<E>(frame).unwrap().request
 }
 
@@ -152,20 +152,6 @@ pub(crate) fn wrong_arguments_of_writes_are_their_transactions<E: Encoding>() {
     ));
 }
 
-pub(crate) fn what_zeo_has_and_this_version_has_not<E: Encoding>() {
-    let history = request::<E>(&message::<E>(1, "history", 0, |_| ()));
-    assert_eq!(history, Request::Unsupported { method: "history" });
-    let chunk = decode::<E>(&message::<E>(0, "storeBlobChunk", 1, |writer| writer.bytes(b"x")));
-    let request_of_chunk = Request::Unsupported { method: "storeBlobChunk" };
-    assert_eq!(chunk, Ok(Call { id: None, request: request_of_chunk }));
-    let undo = request::<E>(&message::<E>(0, "undoa", 2, |writer| {
-        writer.bytes(b"AAAAAAAAAAA=");
-        writer.int(7);
-    }));
-    let failure = Failure::Unsupported("undo is not supported".into());
-    assert_eq!(undo, Request::Invalid { transaction: Some(TransactionId(7)), failure });
-}
-
 pub(crate) fn what_closes_the_connection<E: Encoding>() {
     assert!(decode::<E>(&message::<E>(1, "load", 0, |_| ())).is_err());
     let mut out = Vec::new();
@@ -242,17 +228,7 @@ pub(crate) fn foreign_errors_are_readable<E: Encoding>() {
         error("builtins.ZeroDivisionError", "why"),
         storage("builtins.ZeroDivisionError: why")
     );
-    assert_eq!(error("builtins.ValueError", "odd"), storage("builtins.ValueError: odd"));
-}
-
-/// A server that resolves conflicts itself answers a vote with the oids that it changed.
-pub(crate) fn votes_answered_with_oids_are_refused<E: Encoding>() {
-    let mut codec = Zeo::<E>::new(Limits::default());
-    let mut out = Vec::new();
-    let id = super::round_trip::id_of::<Zeo<E>>(5);
-    codec.encode_reply(&id, &Reply::Oids(vec![Oid(1)]), &mut out);
-    let incoming = codec.decode_incoming(&out.into(), &mut |_| Some(Expect::Vote));
-    assert_eq!(incoming, Err(Malformed("unlike Vote".into())));
+    assert_eq!(error("builtins.KeyError", "odd"), storage("builtins.KeyError: odd"));
 }
 
 pub(crate) fn handshakes<E: Encoding>() {

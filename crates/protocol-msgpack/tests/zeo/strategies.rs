@@ -1,5 +1,8 @@
 //! Random messages.
 
+mod blobs;
+mod past;
+
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
@@ -89,7 +92,6 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
             Just(Request::Status),
             Just(Request::Ping),
             Just(Request::KeepAlive),
-            Just(Request::Unsupported { method: "pack" }),
         ],
         tid().prop_map(|since| Request::Invalidations { since }),
         (oid(), tid()).prop_map(|(oid, before)| Request::LoadBefore { oid, before }),
@@ -108,19 +110,21 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         (transaction(), oid(), tid()).prop_map(|(transaction, oid, serial)| {
             Request::CheckCurrentSerial { transaction, oid, serial }
         }),
-        (transaction(), oid(), tid(), option::of(data())).prop_map(
-            |(transaction, oid, tid, data)| Request::Restore {
+        (transaction(), oid(), tid(), option::of(data()), option::of(tid())).prop_map(
+            |(transaction, oid, tid, data, origin)| Request::Restore {
                 transaction,
                 oid,
                 tid,
                 data,
-                origin: None
+                origin
             }
         ),
         transaction().prop_map(|transaction| Request::Vote { transaction }),
         transaction().prop_map(|transaction| Request::Finish { transaction }),
         transaction().prop_map(|transaction| Request::Abort { transaction }),
         ".{0,20}".prop_map(Request::Label),
+        past::request(),
+        blobs::request(),
     ]
 }
 
@@ -156,6 +160,11 @@ fn failure() -> impl Strategy<Value = Failure> {
         ".{0,20}".prop_map(Failure::Arguments),
         ".{0,20}".prop_map(Failure::Unsupported),
         ".{0,20}".prop_map(Failure::Storage),
+        (oid(), tid()).prop_map(|(oid, serial)| Failure::UnknownBlob { oid, serial }),
+        ".{0,20}".prop_map(Failure::NotUndoable),
+        vec((oid(), ".{0,20}"), 0..4).prop_map(Failure::Undo),
+        any::<u64>().prop_map(Failure::UnknownIterator),
+        ".{0,20}".prop_map(Failure::Value),
     ]
 }
 
@@ -219,9 +228,11 @@ pub(crate) fn reply() -> impl Strategy<Value = (Expect, Reply)> {
         data().prop_map(|data| (Expect::Data, Reply::Data(data))),
         oids().prop_map(|oids| (Expect::Oids, Reply::Oids(oids))),
         Just((Expect::Vote, Reply::Voted)),
+        vec(oid(), 1..4).prop_map(|oids| (Expect::Vote, Reply::Determined(oids))),
         vec(conflict(), 1..4).prop_map(|found| (Expect::Vote, Reply::Conflicts(found))),
         status().prop_map(|status| (Expect::Status, Reply::Status(Box::new(status)))),
         failure().prop_map(|failure| (Expect::Tid, Reply::Failed(failure))),
+        past::reply(),
     ]
 }
 
@@ -231,5 +242,6 @@ pub(crate) fn push() -> impl Strategy<Value = Push> {
         (tid(), vec(oid(), 0..2100))
             .prop_map(|(tid, oids)| Push::Invalidate { tid, oids: oids.into() }),
         (any::<u64>(), any::<u64>()).prop_map(|(length, size)| Push::Info { length, size }),
+        blobs::push(),
     ]
 }

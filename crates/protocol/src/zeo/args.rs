@@ -20,14 +20,16 @@ impl<'a> Args<'a> {
         Ok(values.map(|value| Arg { method: self.method, value }))
     }
 
-    /// From `least` to `N` arguments; what is not given is absent.
-    pub(super) fn up_to<const N: usize>(
+    /// `N` arguments and up to `M` more; those that are not given are absent.
+    pub(super) fn at_least<const N: usize, const M: usize>(
         self,
-        least: usize,
-    ) -> Result<[Option<Arg<'a>>; N], Failure> {
-        let values = self.values.sequence().filter(|values| (least..=N).contains(&values.len()));
-        let mut values = values.ok_or_else(|| self.miscounted(least, N))?;
-        Ok(std::array::from_fn(|_| values.next().map(|value| Arg { method: self.method, value })))
+    ) -> Result<([Arg<'a>; N], [Option<Arg<'a>>; M]), Failure> {
+        let arg = |value| Arg { method: self.method, value };
+        let values = self.values.sequence().filter(|values| (N..=N + M).contains(&values.len()));
+        let mut args = values.ok_or_else(|| self.miscounted(N, N + M))?.map(arg);
+        let mut first = [arg(self.values); N];
+        first.iter_mut().zip(&mut args).for_each(|(slot, arg)| *slot = arg);
+        Ok((first, std::array::from_fn(|_| args.next())))
     }
 
     fn miscounted(self, least: usize, most: usize) -> Failure {
@@ -92,10 +94,22 @@ impl<'a> Arg<'a> {
         self.value.int().map(TransactionId).ok_or_else(|| self.mistyped("a transaction id"))
     }
 
+    pub(super) fn oid_or_none(self) -> Result<Option<Oid>, Failure> {
+        if self.value.is_none() { Ok(None) } else { self.oid().map(Some) }
+    }
+
+    pub(super) fn int(self) -> Result<i128, Failure> {
+        self.value.int().ok_or_else(|| self.mistyped("int"))
+    }
+
     /// A number of things: none is asked for by a negative one.
     pub(super) fn count(self) -> Result<u32, Failure> {
-        let value = self.value.int().ok_or_else(|| self.mistyped("int"))?;
-        Ok(u32::try_from(value.max(0)).unwrap_or(u32::MAX))
+        Ok(u32::try_from(self.int()?.max(0)).unwrap_or(u32::MAX))
+    }
+
+    /// The number of an iterator.
+    pub(super) fn number(self) -> Result<u64, Failure> {
+        u64::try_from(self.int()?).map_err(|_| self.mistyped("a number that was given out"))
     }
 
     pub(super) fn mistyped(self, wanted: &str) -> Failure {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::tree::{NodeId, Tree};
+use super::tree::{Kind, NodeId, Tree};
 use super::value::{NotPlain, Value};
 use crate::codec::{Limits, Malformed};
 
@@ -35,16 +35,14 @@ pub trait Encoding: Default + Send + 'static {
     /// Appends the message that `message` writes, one value, to `out`.
     fn write(out: &mut Vec<u8>, message: impl FnOnce(&mut Self::Writer<'_>));
 
-    /// A map as the MessagePack of [`crate::Begin::extension`].
-    fn extension(map: Value<'_>) -> Result<Bytes, NotPlain>;
-
-    /// The inverse of [`Self::extension`]. What is not a map was not made by it, and is written as
-    /// an empty one.
-    fn write_extension(extension: &[u8], writer: &mut Self::Writer<'_>);
+    /// A value as MessagePack, as in [`crate::Begin::extension`] and [`crate::Wanted::Value`].
+    fn msgpack(value: Value<'_>) -> Result<Bytes, NotPlain>;
 }
 
 /// Appends values, each call one, outermost containers first.
 pub trait Writer {
+    /// Whether those who read it in Python take such a key in a map.
+    fn takes_key(kind: Kind) -> bool;
     /// `None`.
     fn nil(&mut self);
     /// A truth value.
@@ -65,4 +63,7 @@ pub trait Writer {
     fn list<I: ExactSizeIterator>(&mut self, items: I, each: impl FnMut(&mut Self, I::Item));
     /// A map of `len` entries; `entries` writes a key and a value for each.
     fn map(&mut self, len: usize, entries: impl FnOnce(&mut Self));
+    /// A `ZopeUndo.Prefix.Prefix`. MessagePack has no objects: an extension type takes its place,
+    /// which servers refuse.
+    fn prefix(&mut self, path: &str);
 }

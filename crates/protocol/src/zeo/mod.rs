@@ -9,8 +9,10 @@
 //! are the same two from the client's side.
 
 mod args;
+mod base64;
 mod call;
 mod encoding;
+mod extension;
 mod incoming;
 pub mod msgpack;
 mod reply;
@@ -107,6 +109,9 @@ impl<E: Encoding> Codec for Zeo<E> {
     }
 
     fn encode_push(&mut self, push: &Push, out: &mut Vec<u8>) {
+        if let Push::BlobChunk { data, .. } = push {
+            out.reserve(data.len() + REPLY_OVERHEAD_BYTES);
+        }
         E::write(out, |writer| reply::push(writer, push));
     }
 
@@ -142,5 +147,6 @@ const VERSION: u8 = b'5';
 
 const MAX_MESSAGE_BYTES: usize = 0xffff_fffe;
 
-/// What a revision's reply has besides the data and the id, in either encoding.
+/// What a revision's reply has besides the data and the id, in either encoding. A chunk of a blob has
+/// no more.
 const REPLY_OVERHEAD_BYTES: usize = 64;

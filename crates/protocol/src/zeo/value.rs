@@ -53,13 +53,16 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// An integer or a double.
+    /// A double, or an integer of at most 64 bits.
     pub fn float(&self) -> Option<f64> {
-        match self.node.kind {
-            Kind::Float(value) => Some(value),
-            Kind::Int(value) => i32::try_from(value).ok().map(f64::from),
-            _ => None,
+        if let Kind::Float(value) = self.node.kind {
+            return Some(value);
         }
+        let value = i64::try_from(self.int()?).ok()?;
+        // Exact up to 2^53, as Python's float(), and rounded once beyond.
+        let high = i32::try_from(value >> 32).ok()?;
+        let low = u32::try_from(value & 0xffff_ffff).ok()?;
+        Some(f64::from(high) * 4_294_967_296.0 + f64::from(low))
     }
 
     /// Text.
@@ -120,16 +123,38 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The entry of a map.
-    pub fn get(&self, key: &str) -> Option<Self> {
+    /// The keys and values of a map.
+    pub fn pairs(&self) -> Option<impl Iterator<Item = (Self, Self)> + use<'a>> {
         let Kind::Map(items) = self.node.kind else { return None };
         let mut items = self.items(items);
-        while let (Some(candidate), Some(value)) = (items.next(), items.next()) {
-            if candidate.str() == Some(key) {
-                return Some(value);
+        Some(std::iter::from_fn(move || Some((items.next()?, items.next()?))))
+    }
+
+    /// The entry of a map.
+    pub fn get(&self, key: &str) -> Option<Self> {
+        self.pairs()?.find(|(candidate, _)| candidate.str() == Some(key)).map(|(_, value)| value)
+    }
+
+    /// The path of a `ZopeUndo.Prefix.Prefix`, which keeps the path's parts.
+    pub fn prefix(&self) -> Option<String> {
+        let Kind::Prefix(state) = self.node.kind else { return None };
+        let parts = self.items(state).next()?.get("path")?.sequence()?.map(|part| part.str());
+        Some(parts.collect::<Option<Vec<_>>>()?.join("/"))
+    }
+
+    /// Whether [`Self::write`] to a `W` succeeds and `W`'s readers take all of it.
+    pub fn fits<W: Writer>(&self) -> bool {
+        match self.node.kind {
+            Kind::Prefix(_) | Kind::Other => false,
+            Kind::Long(_) => self.int().is_some_and(|value| BITS_64.contains(&value)),
+            Kind::Tuple(items) | Kind::List(items) => {
+                self.items(items).all(|item| item.fits::<W>())
             }
+            Kind::Map(_) => self.pairs().is_some_and(|mut pairs| {
+                pairs.all(|(key, value)| W::takes_key(key.kind()) && value.fits::<W>())
+            }),
+            _ => true,
         }
-        None
     }
 
     /// Encodes the value anew, for the other encoding.

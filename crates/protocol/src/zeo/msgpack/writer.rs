@@ -3,6 +3,7 @@
 use rmp::encode;
 
 use crate::zeo::encoding::Writer;
+use crate::zeo::tree::Kind;
 
 /// Appends MessagePack to a vector.
 #[derive(Debug)]
@@ -18,6 +19,11 @@ impl<'a> MsgPackWriter<'a> {
 }
 
 impl Writer for MsgPackWriter<'_> {
+    /// Python's msgpack takes no others by itself (`strict_map_key`).
+    fn takes_key(kind: Kind) -> bool {
+        matches!(kind, Kind::Bytes(_) | Kind::Str(_))
+    }
+
     fn nil(&mut self) {
         encode::write_nil(self.out).expect(INFALLIBLE);
     }
@@ -70,11 +76,21 @@ impl Writer for MsgPackWriter<'_> {
         encode::write_map_len(self.out, length(len)).expect(INFALLIBLE);
         entries(self);
     }
+
+    fn prefix(&mut self, path: &str) {
+        encode::write_ext_meta(self.out, length(path.len()), PREFIX_TYPE)
+            .map(drop)
+            .expect(INFALLIBLE);
+        self.out.extend_from_slice(path.as_bytes());
+    }
 }
 
 /// What is longer outgrows the frame as well, which `protocol::frame` notices.
 fn length(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
+
+/// No application of ours has extension types, so that any number will do.
+const PREFIX_TYPE: i8 = 1;
 
 const INFALLIBLE: &str = "a vector takes all bytes";

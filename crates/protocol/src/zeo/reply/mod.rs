@@ -1,13 +1,16 @@
 //! What a server sends: results, errors and pushes in ZEO's shapes.
 
+pub(super) mod failure;
+pub(super) mod past;
+
 use super::encoding::Writer;
 use crate::ids::{Oid, Tid};
-use crate::message::{Conflict, Failure, Info, Loaded, Push, Reply, Status, TransactionFault};
+use crate::message::{Conflict, Info, Loaded, Push, Reply, Status};
 
 /// The message `(id, 0, '.reply', result)`, or `(id, 2, '.reply', (class name, args))`.
 pub(super) fn reply(writer: &mut impl Writer, id: &[u8], reply: &Reply) {
     match reply {
-        Reply::Failed(failure) => message(writer, id, 2, |writer| self::failure(writer, failure)),
+        Reply::Failed(failure) => message(writer, id, 2, |writer| failure::write(writer, failure)),
         reply => message(writer, id, 0, |writer| result(writer, reply)),
     }
 }
@@ -39,10 +42,22 @@ pub(super) fn push(writer: &mut impl Writer, push: &Push) {
                     });
                 });
             }
-            _ => {
-                writer.str(INFO);
-                writer.tuple(0, |_| ());
+            Push::BlobStart { oid, serial } => blob(writer, BLOB_START, *oid, *serial, None),
+            Push::BlobChunk { oid, serial, data } => {
+                blob(writer, BLOB_CHUNK, *oid, *serial, Some(data));
             }
+            Push::BlobStop { oid, serial } => blob(writer, BLOB_STOP, *oid, *serial, None),
+        }
+    });
+}
+
+fn blob(writer: &mut impl Writer, name: &str, oid: Oid, serial: Tid, data: Option<&[u8]>) {
+    writer.str(name);
+    writer.tuple(if data.is_some() { 3 } else { 2 }, |writer| {
+        self::oid(writer, oid);
+        tid(writer, serial);
+        if let Some(data) = data {
+            writer.bytes(data);
         }
     });
 }
@@ -58,9 +73,12 @@ fn message<W: Writer>(writer: &mut W, id: &[u8], flag: i128, result: impl FnOnce
 
 fn result(writer: &mut impl Writer, reply: &Reply) {
     match reply {
-        Reply::Done | Reply::NotFinished(_) | Reply::Invalidations(None) | Reply::Loaded(None) => {
-            writer.nil()
-        }
+        Reply::Done
+        | Reply::NotFinished(_)
+        | Reply::Invalidations(None)
+        | Reply::Loaded(None)
+        | Reply::Transaction(None)
+        | Reply::TransactionRecord(None) => writer.nil(),
         Reply::Tid(tid) => self::tid(writer, *tid),
         Reply::Info(info) => self::info(writer, info),
         Reply::Invalidations(Some((newest, changed))) => writer.tuple(2, |writer| {
@@ -76,8 +94,13 @@ fn result(writer: &mut impl Writer, reply: &Reply) {
         Reply::Determined(determined) => oids(writer, determined),
         Reply::Conflicts(conflicts) => writer.list(conflicts.iter(), conflict),
         Reply::Status(status) => self::status(writer, status),
-        Reply::Failed(failure) => self::failure(writer, failure),
-        _ => writer.nil(),
+        Reply::History(revisions) => past::history(writer, revisions),
+        Reply::UndoLog(transactions) => past::undo_log(writer, transactions),
+        Reply::CurrentRecord(record) => past::current_record(writer, record),
+        Reply::Iterator(number) => writer.int(i128::from(*number)),
+        Reply::Transaction(Some(head)) => past::transaction(writer, head),
+        Reply::TransactionRecord(Some(record)) => past::transaction_record(writer, record),
+        Reply::Failed(failure) => failure::write(writer, failure),
     }
 }
 
@@ -85,10 +108,7 @@ fn revision(writer: &mut impl Writer, loaded: Loaded<&[u8]>) {
     writer.tuple(3, |writer| {
         writer.bytes(loaded.data);
         tid(writer, loaded.tid);
-        match loaded.end {
-            Some(end) => tid(writer, end),
-            None => writer.nil(),
-        }
+        tid_or_none(writer, loaded.end);
     });
 }
 
@@ -153,76 +173,6 @@ fn status(writer: &mut impl Writer, status: &Status) {
     });
 }
 
-/// `(class name, args)`: ZEO's client makes the exception from its own table of names, and a
-/// `ServerException` of the rest.
-fn failure(writer: &mut impl Writer, failure: &Failure) {
-    match failure {
-        Failure::UnknownOid(oid) => error(writer, POS_KEY_ERROR, &oid.to_bytes()),
-        Failure::BadId(bytes) => error(writer, POS_KEY_ERROR, bytes),
-        Failure::ReadOnly => named(writer, READ_ONLY_ERROR, |writer| writer.tuple(0, |_| ())),
-        Failure::Transaction(TransactionFault::Wrong { current, given }) => {
-            named(writer, STORAGE_TRANSACTION_ERROR, |writer| {
-                writer.tuple(2, |writer| {
-                    match current {
-                        Some(current) => writer.int(current.0),
-                        None => writer.nil(),
-                    }
-                    writer.int(given.0);
-                });
-            });
-        }
-        Failure::Transaction(fault) => text(writer, STORAGE_TRANSACTION_ERROR, &fault.to_string()),
-        Failure::Conflict { oid, committed, given } => {
-            let message = "database conflict error";
-            conflict_error(writer, CONFLICT_ERROR, message, *oid, (*committed, *given));
-        }
-        Failure::ReadConflict { oid, committed, given } => {
-            let message = "database read conflict error";
-            conflict_error(writer, READ_CONFLICT_ERROR, message, *oid, (*committed, *given));
-        }
-        Failure::UnknownStorage(_) => text(writer, VALUE_ERROR, &failure.to_string()),
-        Failure::Arguments(why) => text(writer, TYPE_ERROR, why),
-        Failure::Unsupported(why) => text(writer, UNSUPPORTED, why),
-        Failure::Storage(why) => text(writer, STORAGE_ERROR, why),
-        _ => text(writer, STORAGE_ERROR, &failure.to_string()),
-    }
-}
-
-fn named<W: Writer>(writer: &mut W, name: &str, arguments: impl FnOnce(&mut W)) {
-    writer.tuple(2, |writer| {
-        writer.str(name);
-        arguments(writer);
-    });
-}
-
-fn error(writer: &mut impl Writer, name: &str, argument: &[u8]) {
-    named(writer, name, |writer| writer.tuple(1, |writer| writer.bytes(argument)));
-}
-
-fn text(writer: &mut impl Writer, name: &str, argument: &str) {
-    named(writer, name, |writer| writer.tuple(1, |writer| writer.str(argument)));
-}
-
-fn conflict_error(
-    writer: &mut impl Writer,
-    name: &str,
-    message: &str,
-    oid: Oid,
-    (committed, given): (Tid, Tid),
-) {
-    named(writer, name, |writer| {
-        writer.map(4, |writer| {
-            writer.str("message");
-            writer.str(message);
-            writer.str("oid");
-            self::oid(writer, oid);
-            writer.str("class_name");
-            writer.nil();
-            serials(writer, committed, given);
-        });
-    });
-}
-
 fn serials(writer: &mut impl Writer, committed: Tid, given: Tid) {
     writer.str("serials");
     writer.tuple(2, |writer| {
@@ -248,17 +198,17 @@ fn tid(writer: &mut impl Writer, tid: Tid) {
     writer.bytes(&tid.to_bytes());
 }
 
+fn tid_or_none(writer: &mut impl Writer, tid: Option<Tid>) {
+    match tid {
+        Some(tid) => self::tid(writer, tid),
+        None => writer.nil(),
+    }
+}
+
 /// The name of every answer.
 pub(super) const REPLY: &str = ".reply";
 pub(super) const INVALIDATE: &str = "invalidateTransaction";
 pub(super) const INFO: &str = "info";
-
-pub(super) const POS_KEY_ERROR: &str = "ZODB.POSException.POSKeyError";
-pub(super) const READ_ONLY_ERROR: &str = "ZODB.POSException.ReadOnlyError";
-pub(super) const STORAGE_TRANSACTION_ERROR: &str = "ZODB.POSException.StorageTransactionError";
-pub(super) const CONFLICT_ERROR: &str = "ZODB.POSException.ConflictError";
-pub(super) const READ_CONFLICT_ERROR: &str = "ZODB.POSException.ReadConflictError";
-pub(super) const STORAGE_ERROR: &str = "ZODB.POSException.StorageError";
-pub(super) const UNSUPPORTED: &str = "ZODB.POSException.Unsupported";
-pub(super) const VALUE_ERROR: &str = "builtins.ValueError";
-pub(super) const TYPE_ERROR: &str = "builtins.TypeError";
+pub(super) const BLOB_START: &str = "receiveBlobStart";
+pub(super) const BLOB_CHUNK: &str = "receiveBlobChunk";
+pub(super) const BLOB_STOP: &str = "receiveBlobStop";

@@ -1,16 +1,13 @@
 //! What a client reads: replies, for which it knows what it waits for, and pushes.
 
-use super::reply::{
-    CONFLICT_ERROR, INFO, INVALIDATE, POS_KEY_ERROR, READ_CONFLICT_ERROR, READ_ONLY_ERROR, REPLY,
-    STORAGE_ERROR, STORAGE_TRANSACTION_ERROR, TYPE_ERROR, UNSUPPORTED, VALUE_ERROR,
-};
+mod failure;
+mod past;
+
+use super::reply::{BLOB_CHUNK, BLOB_START, BLOB_STOP, INFO, INVALIDATE, REPLY};
 use super::value::Value;
 use crate::codec::{Incoming, Malformed};
 use crate::ids::{Oid, Tid};
-use crate::message::{
-    Conflict, Expect, Failure, Info, Interface, Loaded, Push, Reply, Status, TransactionFault,
-    TransactionId,
-};
+use crate::message::{Conflict, Expect, Info, Interface, Loaded, Push, Reply, Status};
 
 /// Reads a whole message.
 pub(super) fn decode(
@@ -26,7 +23,7 @@ pub(super) fn decode(
                 .and_then(|number| Some((number, expects(number)?)))
                 .ok_or_else(|| Malformed("a reply to no call".into()))?;
             let reply = if flag.is_true() {
-                Reply::Failed(failure(arguments).ok_or_else(|| unlike("an error"))?)
+                Reply::Failed(failure::read(arguments).ok_or_else(|| unlike("an error"))?)
             } else {
                 reply(arguments, expect).ok_or_else(|| unlike(&format!("{expect:?}")))?
             };
@@ -45,9 +42,20 @@ fn push(name: &str, arguments: Value<'_>) -> Result<Push, Malformed> {
         INFO => arguments.array().and_then(|[info]| {
             Some(Push::Info { length: count(info, "length")?, size: count(info, "size")? })
         }),
+        BLOB_START => revision(arguments).map(|(oid, serial)| Push::BlobStart { oid, serial }),
+        BLOB_CHUNK => arguments.array().and_then(|[oid, serial, data]| {
+            let (oid, serial) = (self::oid(oid)?, tid(serial)?);
+            Some(Push::BlobChunk { oid, serial, data: data.data()? })
+        }),
+        BLOB_STOP => revision(arguments).map(|(oid, serial)| Push::BlobStop { oid, serial }),
         _ => return Err(Malformed(format!("no such callback: {name:.40?}"))),
     };
     push.ok_or_else(|| unlike(name))
+}
+
+fn revision(arguments: Value<'_>) -> Option<(Oid, Tid)> {
+    let [oid, serial] = arguments.array()?;
+    Some((self::oid(oid)?, tid(serial)?))
 }
 
 fn unlike(what: &str) -> Malformed {
@@ -71,20 +79,29 @@ fn reply(result: Value<'_>, expect: Expect) -> Option<Reply> {
         Expect::Loaded if result.is_none() => Reply::Loaded(None),
         Expect::Loaded => {
             let [data, start, end] = result.array()?;
-            let end = if end.is_none() { None } else { Some(tid(end)?) };
-            Reply::Loaded(Some(Loaded { data: data.data()?, tid: tid(start)?, end }))
+            let (data, tid, end) = (data.data()?, tid(start)?, optional(end, tid)?);
+            Reply::Loaded(Some(Loaded { data, tid, end }))
         }
         Expect::Data => Reply::Data(result.data()?),
         Expect::Oids => Reply::Oids(oids(result)?),
         Expect::Vote => vote(result)?,
         Expect::Status => Reply::Status(Box::new(status(result)?)),
-        _ => return None,
+        Expect::History => Reply::History(past::history(result)?),
+        Expect::UndoLog => Reply::UndoLog(past::undo_log(result)?),
+        Expect::CurrentRecord => Reply::CurrentRecord(past::current_record(result)?),
+        Expect::Iterator => Reply::Iterator(u64::try_from(result.int()?).ok()?),
+        Expect::Transaction => Reply::Transaction(optional(result, past::transaction)?),
+        Expect::TransactionRecord => {
+            Reply::TransactionRecord(optional(result, past::transaction_record)?)
+        }
     })
 }
 
-/// Oids in place of conflicts, records that a server has changed on its own, are refused: this
-/// client would go on with bytes that are not those of the server.
+/// Nothing, conflicts, or the oids of records that the server has determined itself.
 fn vote(result: Value<'_>) -> Option<Reply> {
+    if let Some(determined) = oids(result).filter(|oids| !oids.is_empty()) {
+        return Some(Reply::Determined(determined));
+    }
     let conflicts = result.sequence()?.map(|conflict| {
         let [committed, given] = conflict.get("serials")?.array()?;
         Some(Conflict {
@@ -139,70 +156,6 @@ fn hexadecimal(digits: &str) -> Option<u64> {
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
 }
 
-/// The inverse of what `reply` writes, and sense made of the rest that ZEO sends.
-fn failure(error: Value<'_>) -> Option<Failure> {
-    let [name, arguments] = error.array()?;
-    let name = name.str()?;
-    let known =
-        match name {
-            POS_KEY_ERROR => key(arguments),
-            READ_ONLY_ERROR => Some(Failure::ReadOnly),
-            STORAGE_TRANSACTION_ERROR => transaction(arguments),
-            CONFLICT_ERROR => conflict(arguments)
-                .map(|(oid, committed, given)| Failure::Conflict { oid, committed, given }),
-            READ_CONFLICT_ERROR => conflict(arguments)
-                .map(|(oid, committed, given)| Failure::ReadConflict { oid, committed, given }),
-            VALUE_ERROR => text(arguments)
-                .and_then(|text| text.strip_prefix("unknown storage: "))
-                .map(|storage| Failure::UnknownStorage(storage.to_owned())),
-            TYPE_ERROR => text(arguments).map(|text| Failure::Arguments(text.to_owned())),
-            UNSUPPORTED => text(arguments).map(|text| Failure::Unsupported(text.to_owned())),
-            STORAGE_ERROR => text(arguments).map(|text| Failure::Storage(text.to_owned())),
-            _ => None,
-        };
-    Some(known.unwrap_or_else(|| Failure::Storage(describe(name, arguments))))
-}
-
-/// `[oid]`, `[oid, tid]`, or of a blob `[text, oid, tid]`.
-fn key(arguments: Value<'_>) -> Option<Failure> {
-    let bytes = arguments.sequence()?.find_map(|argument| argument.bytes().map(|_| argument))?;
-    Some(
-        oid(bytes)
-            .map_or_else(|| Failure::BadId(bytes.data().unwrap_or_default()), Failure::UnknownOid),
-    )
-}
-
-fn transaction(arguments: Value<'_>) -> Option<Failure> {
-    if let Some([current, given]) = arguments.array() {
-        return Some(Failure::Transaction(TransactionFault::Wrong {
-            current: current.int().map(TransactionId),
-            given: TransactionId(given.int()?),
-        }));
-    }
-    let text = text(arguments)?;
-    let fault = FAULTS.into_iter().find(|fault| fault.to_string() == text)?;
-    Some(Failure::Transaction(fault))
-}
-
-fn conflict(map: Value<'_>) -> Option<(Oid, Tid, Tid)> {
-    let [committed, given] = map.get("serials")?.array()?;
-    Some((oid(map.get("oid")?)?, tid(committed)?, tid(given)?))
-}
-
-/// The only argument of an exception.
-fn text<'a>(arguments: Value<'a>) -> Option<&'a str> {
-    let [text] = arguments.array()?;
-    text.str()
-}
-
-/// An exception that has no [`Failure`] of its own.
-fn describe(name: &str, arguments: Value<'_>) -> String {
-    match arguments.sequence().and_then(|mut arguments| arguments.find_map(|text| text.str())) {
-        Some(text) => format!("{name}: {text}"),
-        None => name.to_owned(),
-    }
-}
-
 fn oids(list: Value<'_>) -> Option<Vec<Oid>> {
     list.sequence()?.map(oid).collect()
 }
@@ -215,18 +168,14 @@ fn tid(value: Value<'_>) -> Option<Tid> {
     Tid::try_from(value.bytes()?).ok()
 }
 
+/// `None`, or what `read` makes of it; without a value if it makes nothing.
+fn optional<'a, T>(value: Value<'a>, read: fn(Value<'a>) -> Option<T>) -> Option<Option<T>> {
+    if value.is_none() { Some(None) } else { read(value).map(Some) }
+}
+
 fn count(map: Value<'_>, key: &str) -> Option<u64> {
     u64::try_from(map.get(key)?.int()?).ok()
 }
-
-/// The faults that are told by their text.
-const FAULTS: [TransactionFault; 5] = [
-    TransactionFault::AlreadyVoted,
-    TransactionFault::VoteWaits,
-    TransactionFault::NotVoted,
-    TransactionFault::Aborted,
-    TransactionFault::OldTid,
-];
 
 /// What the storages of ZODB and ZEO offer to clients.
 const INTERFACES: [Interface; 11] = [

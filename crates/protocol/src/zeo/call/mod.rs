@@ -1,10 +1,13 @@
 //! What a client sends: requests in the shapes of ZEO's own client.
 
+mod past;
+mod writes;
+
 use super::encoding::{Encoding, Writer};
 use super::reply::REPLY;
 use super::request::DEFAULT_NEW_OIDS;
 use crate::ids::{Oid, Tid};
-use crate::message::{Begin, Request, TransactionId};
+use crate::message::Request;
 
 /// Appends `request` to `out`.
 ///
@@ -25,14 +28,14 @@ pub(super) fn encode<E: Encoding>(out: &mut Vec<u8>, number: u64, request: &Requ
                 let one_way = request.expects().is_none();
                 writer.int(if one_way { 0 } else { i128::from(number) });
                 writer.bool(one_way);
-                arguments::<E>(writer, request);
+                arguments(writer, request);
             });
         }),
     }
 }
 
 /// The name and the arguments.
-fn arguments<E: Encoding>(writer: &mut E::Writer<'_>, request: &Request) {
+fn arguments(writer: &mut impl Writer, request: &Request) {
     match request {
         Request::Register { storage, read_only } => call(writer, "register", 2, |writer| {
             writer.str(storage);
@@ -50,55 +53,12 @@ fn arguments<E: Encoding>(writer: &mut E::Writer<'_>, request: &Request) {
         Request::NewOids { count } => {
             call(writer, "new_oids", 1, |writer| writer.int(i128::from(*count)));
         }
-        Request::Begin(begin) => self::begin::<E>(writer, begin),
-        Request::Store { transaction, oid, serial, data } => call(writer, "storea", 4, |writer| {
-            self::oid(writer, *oid);
-            tid(writer, *serial);
-            writer.bytes(data);
-            writer.int(transaction.0);
-        }),
-        Request::Delete { transaction, oid, serial } => {
-            write_at(writer, "deleteObject", *oid, *serial, *transaction);
-        }
-        Request::CheckCurrentSerial { transaction, oid, serial } => {
-            write_at(writer, "checkCurrentSerialInTransaction", *oid, *serial, *transaction);
-        }
-        Request::Restore { transaction, oid, tid, data, .. } => {
-            call(writer, "restorea", 5, |writer| {
-                self::oid(writer, *oid);
-                self::tid(writer, *tid);
-                match data {
-                    Some(data) => writer.bytes(data),
-                    None => writer.nil(),
-                }
-                writer.nil();
-                writer.int(transaction.0);
-            });
-        }
-        Request::Vote { transaction } => of_transaction(writer, "vote", *transaction),
-        Request::Finish { transaction } => of_transaction(writer, "tpc_finish", *transaction),
-        Request::Abort { transaction } => of_transaction(writer, "tpc_abort", *transaction),
         Request::Status => call(writer, "server_status", 0, |_| ()),
         Request::Ping => call(writer, "ping", 0, |_| ()),
         Request::Label(label) => call(writer, "set_client_label", 1, |writer| writer.str(label)),
-        Request::Unsupported { method } => call(writer, method, 0, |_| ()),
-        // `encode` does not come here with these.
-        _ => {}
+        Request::LoadBlob { oid, serial } => revision(writer, "sendBlob", *oid, *serial),
+        other => writes::arguments(writer, other),
     }
-}
-
-fn begin<E: Encoding>(writer: &mut E::Writer<'_>, begin: &Begin) {
-    call(writer, "tpc_begin", 6, |writer| {
-        writer.int(begin.transaction.0);
-        writer.bytes(&begin.user);
-        writer.bytes(&begin.description);
-        E::write_extension(&begin.extension, writer);
-        match begin.tid {
-            Some(tid) => self::tid(writer, tid),
-            None => writer.nil(),
-        }
-        writer.str(char::from(begin.status).encode_utf8(&mut [0; 4]));
-    });
 }
 
 fn call<W: Writer>(writer: &mut W, name: &str, arguments: usize, write: impl FnOnce(&mut W)) {
@@ -113,28 +73,17 @@ fn revision(writer: &mut impl Writer, name: &str, oid: Oid, tid: Tid) {
     });
 }
 
-fn write_at(
-    writer: &mut impl Writer,
-    name: &str,
-    oid: Oid,
-    serial: Tid,
-    transaction: TransactionId,
-) {
-    call(writer, name, 3, |writer| {
-        self::oid(writer, oid);
-        tid(writer, serial);
-        writer.int(transaction.0);
-    });
-}
-
-fn of_transaction(writer: &mut impl Writer, name: &str, transaction: TransactionId) {
-    call(writer, name, 1, |writer| writer.int(transaction.0));
-}
-
 fn oid(writer: &mut impl Writer, oid: Oid) {
     writer.bytes(&oid.to_bytes());
 }
 
 fn tid(writer: &mut impl Writer, tid: Tid) {
     writer.bytes(&tid.to_bytes());
+}
+
+fn tid_or_none(writer: &mut impl Writer, tid: Option<Tid>) {
+    match tid {
+        Some(tid) => self::tid(writer, tid),
+        None => writer.nil(),
+    }
 }
