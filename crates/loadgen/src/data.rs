@@ -50,6 +50,75 @@ fn seed(oid: Oid, revision: u64, bytes: usize) -> u64 {
 /// Odd, so that words come again only after 2^64.
 const STEP: u64 = 0xd134_2543_de82_ef95;
 
+/// A blob is sent in pieces of so many bytes, as ZEO's client does; each is made, and can be checked,
+/// like a record.
+pub(crate) const PIECE_BYTES: usize = 59_000;
+
+/// Whether a blob of that length can be made: no piece is shorter than [`HEAD_BYTES`].
+pub(crate) fn is_blob_length(bytes: usize) -> bool {
+    let rest = bytes % PIECE_BYTES;
+    rest == 0 || rest >= HEAD_BYTES
+}
+
+/// The pieces of the blob of `oid` in its revision number `revision`.
+pub(crate) fn blob_pieces(oid: Oid, revision: u64, bytes: usize) -> impl Iterator<Item = Vec<u8>> {
+    (0..bytes.div_ceil(PIECE_BYTES)).map(move |number| {
+        let mut piece = Vec::new();
+        let length = (bytes - number * PIECE_BYTES).min(PIECE_BYTES);
+        append(oid, piece_revision(revision, number), length, &mut piece);
+        piece
+    })
+}
+
+/// Checks a blob as it comes.
+#[derive(Debug)]
+pub(crate) struct BlobCheck {
+    oid: Oid,
+    revision: u64,
+    pieces: usize,
+    bytes: usize,
+    rest: Vec<u8>,
+}
+
+impl BlobCheck {
+    pub(crate) fn new(oid: Oid, revision: u64) -> Self {
+        Self { oid, revision, pieces: 0, bytes: 0, rest: Vec::new() }
+    }
+
+    /// The next bytes, in whatever pieces; `false`: they are wrong.
+    pub(crate) fn take(&mut self, mut data: &[u8]) -> bool {
+        while !data.is_empty() {
+            let wanted = (PIECE_BYTES - self.rest.len()).min(data.len());
+            let (head, tail) = data.split_at(wanted);
+            self.rest.extend_from_slice(head);
+            data = tail;
+            if self.rest.len() == PIECE_BYTES && !self.piece() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Bytes of the whole blob; `None`: the last ones are wrong.
+    pub(crate) fn finish(mut self) -> Option<usize> {
+        (self.rest.is_empty() || self.piece()).then_some(self.bytes)
+    }
+
+    fn piece(&mut self) -> bool {
+        let wanted = piece_revision(self.revision, self.pieces);
+        let right = check(self.oid, &self.rest) == Some(wanted);
+        self.pieces += 1;
+        self.bytes += self.rest.len();
+        self.rest.clear();
+        right
+    }
+}
+
+/// Pieces of a blob differ, so that none passes for another.
+fn piece_revision(revision: u64, number: usize) -> u64 {
+    revision | (number as u64 + 1) << 40
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -84,6 +153,31 @@ mod tests {
             // A shorter record than 24 bytes has revisions of which it shows too little.
             prop_assert!(bytes < 24 || check(Oid(oid), &record).is_none());
         }
+    }
+
+    #[test]
+    fn a_blob_is_recognised_in_whatever_pieces_it_comes() {
+        for bytes in [0, 16, 59_000, 59_016, 200_000] {
+            let blob: Vec<u8> = blob_pieces(Oid(7), 3, bytes).flatten().collect();
+            assert_eq!(blob.len(), bytes);
+            for size in [1000, 59_000, 65_536] {
+                let mut check = BlobCheck::new(Oid(7), 3);
+                assert!(blob.chunks(size).all(|piece| check.take(piece)));
+                assert_eq!(check.finish(), Some(bytes));
+            }
+        }
+        assert!(!is_blob_length(59_001) && is_blob_length(0) && is_blob_length(59_016));
+    }
+
+    #[test]
+    fn a_blob_with_pieces_in_another_order_is_refused() {
+        let mut pieces: Vec<_> = blob_pieces(Oid(7), 3, 200_000).collect();
+        pieces.swap(0, 1);
+        let mut check = BlobCheck::new(Oid(7), 3);
+        assert!(!pieces.iter().all(|piece| check.take(piece)));
+        let mut of_another = BlobCheck::new(Oid(7), 4);
+        assert!(of_another.take(&pieces[3]));
+        assert_eq!(of_another.finish(), None);
     }
 
     #[test]

@@ -52,8 +52,8 @@ pub(crate) fn measure_watched(
     match (measured, &looks[..]) {
         (Ok((sum, idle)), [(Ok(before), stolen_before), (Ok(after), stolen_after)]) => {
             let mut outcome = outcome(job, sum, *after - *before);
-            if let Some((objects, sizes)) = job.workload.fill().filter(|_| job.workload.is_cold()) {
-                cold::check(&mut outcome, objects, sizes);
+            if let Some(fill) = job.workload.fill().filter(|_| job.workload.is_cold()) {
+                cold::check(&mut outcome, fill.objects, fill.sizes);
             }
             let stolen = stolen_after.zip(*stolen_before).map(|(after, before)| after - before);
             Outcome { steal_seconds: stolen, idle, ..outcome }
@@ -73,8 +73,8 @@ pub(crate) fn prepare(job: &Job, fleet: &mut Fleet) -> anyhow::Result<()> {
 }
 
 fn fill(job: &Job) -> anyhow::Result<()> {
-    let Some((objects, sizes)) = job.workload.fill() else { return Ok(()) };
-    engine::fill(&job.protocol, &job.address, objects, sizes)
+    let Some(wanted) = job.workload.fill() else { return Ok(()) };
+    engine::fill(&job.protocol, &job.address, wanted)
 }
 
 /// Has all workers connect, and looks what that costs the server if the workload is about it.

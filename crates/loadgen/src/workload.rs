@@ -34,6 +34,9 @@ pub(crate) enum Workload {
         /// All connections write the same objects, or each its own.
         #[serde(default)]
         hot: bool,
+        /// The last connection packs, again and again, in place of writing.
+        #[serde(default, skip_serializing_if = "is_false")]
+        packs: bool,
     },
     /// Reads, which are measured, beside connections that commit one object each, which are not.
     Mixed {
@@ -46,7 +49,12 @@ pub(crate) enum Workload {
         /// pauses are distributed exponentially.
         #[serde(default, skip_serializing_if = "is_zero")]
         think_ms: u64,
+        /// The last connection packs, again and again, in place of reading.
+        #[serde(default, skip_serializing_if = "is_false")]
+        packs: bool,
     },
+    /// Blobs: an operation is a transaction with one blob, or the load of an object and its blob.
+    Blobs { blob_bytes: usize, direction: Direction },
     /// [`Self::Commit`] of one own object, beside a connection that has voted and waits.
     StalledVoter { record_bytes: Sizes },
     /// One connection commits, all others wait for invalidations: an operation is one arrival, and
@@ -82,6 +90,16 @@ impl PageCache {
     }
 }
 
+/// Where blobs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Direction {
+    /// To the server.
+    Upload,
+    /// From the server.
+    Download,
+}
+
 /// Which of many objects are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -98,6 +116,11 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// Likewise.
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 impl Workload {
     /// For the record of a point.
     pub(crate) fn settings(&self) -> anyhow::Result<BTreeMap<String, serde_json::Value>> {
@@ -105,17 +128,23 @@ impl Workload {
         serde_json::from_value(value).context("settings of a workload")
     }
 
-    /// The objects that must be there beforehand: how many, and how long.
-    pub(crate) fn fill(&self) -> Option<(u64, Sizes)> {
-        match *self {
+    /// The objects that must be there beforehand.
+    pub(crate) fn fill(&self) -> Option<Fill> {
+        let (objects, sizes) = match *self {
             Self::Read { objects, record_bytes, .. }
             | Self::Mixed { objects, record_bytes, .. }
-            | Self::Idle { objects, record_bytes } => Some((objects, record_bytes)),
-            Self::Commit { .. }
+            | Self::Idle { objects, record_bytes } => (objects, record_bytes),
+            Self::Blobs { blob_bytes, direction: Direction::Download } => {
+                let (objects, sizes) = (BLOBS, BLOB_RECORD);
+                return Some(Fill { objects, sizes, blob_bytes: Some(blob_bytes) });
+            }
+            Self::Blobs { .. }
+            | Self::Commit { .. }
             | Self::StalledVoter { .. }
             | Self::Invalidations { .. }
-            | Self::Connect {} => None,
-        }
+            | Self::Connect {} => return None,
+        };
+        Some(Fill { objects, sizes, blob_bytes: None })
     }
 
     /// Refuses what no server could do, or none that speaks `protocol`.
@@ -129,7 +158,10 @@ impl Workload {
             | Self::Mixed { objects, .. }
             | Self::Idle { objects, .. }
             | Self::Commit { objects, .. } => objects,
-            Self::StalledVoter { .. } | Self::Invalidations { .. } | Self::Connect {} => 1,
+            Self::Blobs { .. }
+            | Self::StalledVoter { .. }
+            | Self::Invalidations { .. }
+            | Self::Connect {} => 1,
         };
         if objects == 0 {
             bail!("a workload of no objects");
@@ -143,8 +175,16 @@ impl Workload {
             Self::Commit { objects, new_objects, .. } if new_objects > objects => {
                 bail!("{new_objects} new objects in a transaction of {objects}")
             }
+            Self::Blobs { blob_bytes, .. } if !crate::data::is_blob_length(blob_bytes) => {
+                bail!("a blob of {blob_bytes} bytes cannot be checked; take 16 more")
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the last connection packs.
+    pub(crate) fn packs(&self) -> bool {
+        matches!(self, Self::Commit { packs: true, .. } | Self::Mixed { packs: true, .. })
     }
 
     /// Whether reads must not find anything in the page cache.
@@ -165,6 +205,24 @@ impl Workload {
 
     /// Whether only servers of transactions can do it; plain key-value servers can get and set.
     fn needs_transactions(&self) -> bool {
-        !matches!(self, Self::Read { .. } | Self::Commit { objects: 1, hot: false, .. })
+        !matches!(
+            self,
+            Self::Read { .. } | Self::Commit { objects: 1, hot: false, packs: false, .. }
+        )
     }
 }
+
+/// What must be there before a workload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fill {
+    pub(crate) objects: u64,
+    pub(crate) sizes: Sizes,
+    /// Each object has a blob of so many bytes.
+    pub(crate) blob_bytes: Option<usize>,
+}
+
+/// So many blobs are downloaded in turns.
+pub(crate) const BLOBS: u64 = 16;
+
+/// Of the records that blobs belong to: as long as those that ZODB writes.
+pub(crate) const BLOB_RECORD: Sizes = Sizes::Fixed(64);

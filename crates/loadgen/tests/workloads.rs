@@ -98,6 +98,30 @@ connections = [4]
 rates = [100.0]
 arrivals = "constant"
 [[point]]
+name = "mixed-packs"
+workload = { kind = "mixed", objects = 300, record_bytes = 200, committers = 2, packs = true }
+connections = [5]
+servers = ["server:msgpack", "server:pickle", "server:proto"]
+[[point]]
+name = "commit-packs"
+workload = { kind = "commit", objects = 3, record_bytes = 200, packs = true }
+connections = [3]
+[[point]]
+name = "blobs-upload"
+workload = { kind = "blobs", direction = "upload", blob_bytes = 200_000 }
+connections = [1, 3]
+servers = ["server:msgpack", "server:pickle", "server:proto"]
+[[point]]
+name = "blobs-upload-empty"
+workload = { kind = "blobs", direction = "upload", blob_bytes = 0 }
+connections = [1]
+servers = ["server:msgpack", "server:pickle", "server:proto"]
+[[point]]
+name = "blobs-download"
+workload = { kind = "blobs", direction = "download", blob_bytes = 200_000 }
+connections = [1, 3]
+servers = ["server:msgpack", "server:pickle", "server:proto"]
+[[point]]
 name = "read-cold"
 workload = { kind = "read", objects = 20_000, record_bytes = 1000, page_cache = "dropped" }
 connections = [4]
@@ -131,7 +155,7 @@ fn shootout(scenario: &str) -> Option<(Output, Outcomes)> {
         r#"
         [server.server]
         about = "the one under test"
-        command = ["{server}", "--listen={{scheme}}://127.0.0.1:0", "--storage=1=file:{{dir}}/data", "--log=warn"]
+        command = ["{server}", "--listen={{scheme}}://127.0.0.1:0", "--storage=1=file:{{dir}}/data?blobs={{dir}}/blobs", "--log=warn"]
         protocols = ["msgpack", "pickle", "proto"]
         [server.server-without-cache]
         about = "the same, which keeps nothing itself"
@@ -188,7 +212,7 @@ fn every_workload_is_done_and_checked() {
     let Some((output, outcomes)) = shootout(SCENARIO) else { return };
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stdout));
-    assert_eq!(outcomes.len(), 21);
+    assert_eq!(outcomes.len(), 26);
     for (workload, outcomes) in &outcomes {
         for (load, outcome) in outcomes {
             let failed = matches!(outcome.verdict, Verdict::Failed(_));

@@ -80,7 +80,7 @@ impl Engine {
 
     fn add(&mut self, number: u32) -> anyhow::Result<()> {
         let role = role::of(&self.job, number);
-        let is_scheduled = role::is_scheduled(&self.job.workload, number);
+        let is_scheduled = role::is_scheduled(&self.job, number);
         let position = self.slots.len();
         if is_scheduled {
             self.scheduled.push(position);
@@ -180,8 +180,8 @@ impl Engine {
     fn schedule(&self, begin: Instant) -> anyhow::Result<Option<Schedule>> {
         let Job { load, seed, first_connection, .. } = self.job;
         let Loop::Open { rate, arrivals } = load else { return Ok(None) };
-        let all = (0..self.job.all_connections)
-            .filter(|number| role::is_scheduled(&self.job.workload, *number));
+        let all =
+            (0..self.job.all_connections).filter(|number| role::is_scheduled(&self.job, *number));
         let (own, all) = (self.scheduled.len() as f64, all.count() as f64);
         if own == 0.0 {
             return Ok(None);

@@ -9,15 +9,16 @@ use super::{Engine, PATIENCE};
 use crate::data;
 use crate::sizes::Sizes;
 use crate::wire::Event;
+use crate::workload::Fill;
 
 /// Writes the objects that are read, unless they are there, and reads some back.
-pub(crate) fn fill(
-    protocol: &str,
-    address: &str,
-    objects: u64,
-    sizes: Sizes,
-) -> anyhow::Result<()> {
+pub(crate) fn fill(protocol: &str, address: &str, wanted: Fill) -> anyhow::Result<()> {
+    let Fill { objects, sizes, blob_bytes } = wanted;
     let mut filler = Filler::open(protocol, address)?;
+    if let Some(bytes) = blob_bytes {
+        // Whether they are there would take as long to find out.
+        return (0..objects).try_for_each(|n| filler.store_blob(read_oid(n), sizes, bytes));
+    }
     // The floor has records, and takes none.
     if protocol != "echo" && !filler.holds(objects, sizes)? {
         let largest = if matches!(protocol, "redis" | "memcached") { 1 } else { FILL_BYTES };
@@ -92,6 +93,24 @@ impl Filler {
         Ok(())
     }
 
+    /// Writes the next revision of an object and its blob; what others have written before is in
+    /// the way at first.
+    fn store_blob(&mut self, oid: Oid, sizes: Sizes, bytes: usize) -> anyhow::Result<()> {
+        self.0.wire.store_blob(oid, sizes, bytes)?;
+        while self.event()? != Event::Committed {}
+        Ok(())
+    }
+
+    /// Loads an object and its blob, which is checked; how long it is.
+    fn load_blob(&mut self, oid: Oid) -> anyhow::Result<usize> {
+        self.0.wire.load_blob(oid)?;
+        loop {
+            if let Event::BlobLoaded { bytes } = self.event()? {
+                return Ok(bytes);
+            }
+        }
+    }
+
     fn event(&mut self) -> anyhow::Result<Event> {
         loop {
             if let Some(event) = self.0.next_event()? {
@@ -111,7 +130,11 @@ impl Engine {
     pub(super) fn check_own(&mut self) -> anyhow::Result<()> {
         let mut filler = None;
         for slot in &self.slots {
-            let Role::Commit(writes) = &slot.role else { continue };
+            let writes = match &slot.role {
+                Role::Commit(writes) => writes,
+                Role::Pack { ended: 0 } => bail!("no pack ended while others worked"),
+                _ => continue,
+            };
             for oid in writes.all() {
                 let written = slot.connection.wire.revision(*oid);
                 if written == 0 {
@@ -128,6 +151,11 @@ impl Engine {
                         if revision >= written
                             && record.len() == writes.sizes.bytes(*oid, revision) => {}
                     found => bail!("object {oid}: revision {written} was lost, found {found:?}"),
+                }
+                if let Some(bytes) = writes.blob_bytes
+                    && filler.load_blob(*oid)? != bytes
+                {
+                    bail!("object {oid}: its blob is shorter or longer than {bytes} bytes");
                 }
             }
         }

@@ -9,7 +9,7 @@ use rand_distr::{Distribution as _, Exp, Zipf};
 
 use crate::control::{Job, unix_ns};
 use crate::sizes::Sizes;
-use crate::workload::{Choice, Workload};
+use crate::workload::{BLOB_RECORD, BLOBS, Choice, Direction, Workload};
 
 /// The first of the objects that are read.
 pub(crate) const FIRST_READ: u64 = 1 << 20;
@@ -34,7 +34,16 @@ pub(crate) fn read_oid(n: u64) -> Oid {
 pub(super) enum Role {
     Read(Box<Reads>),
     Commit(Box<Writes>),
-    Stall { oid: Oid, sizes: Sizes },
+    /// Loads blobs of so many bytes.
+    Download(Box<Reads>, usize),
+    /// Asks for packs, which have ended so often.
+    Pack {
+        ended: u64,
+    },
+    Stall {
+        oid: Oid,
+        sizes: Sizes,
+    },
     Subscribe,
     Connect,
     Idle,
@@ -56,6 +65,8 @@ pub(super) struct Writes {
     oids: Vec<Oid>,
     new_objects: usize,
     pub(super) sizes: Sizes,
+    /// Of the blob that each object gets.
+    pub(super) blob_bytes: Option<usize>,
     /// Its commits are the workload's operations.
     measured: bool,
     /// Pauses between its commits, if it makes any.
@@ -88,7 +99,7 @@ impl Writes {
     }
 
     /// How long to pause before the next transaction.
-    pub(super) fn pause(&mut self) -> Option<Duration> {
+    fn pause(&mut self) -> Option<Duration> {
         let Think { seconds, random } = self.think.as_mut()?;
         Duration::try_from_secs_f64(seconds.sample(random)).ok()
     }
@@ -121,8 +132,9 @@ pub(super) fn of(job: &Job, number: u32) -> Role {
             Choice::Zipf(exponent) => Zipf::new(objects as f64, exponent).ok(),
         };
         let random = StdRng::seed_from_u64(job.seed ^ (u64::from(number) << 32));
-        Role::Read(Box::new(Reads { sizes, objects: objects.max(1), zipf, random }))
+        Box::new(Reads { sizes, objects: objects.max(1), zipf, random })
     };
+    let uniform = |objects, sizes| Role::Read(reads(objects, sizes, Choice::Uniform));
     let own = FIRST_OWN + u64::from(number) * OWN;
     let commit = |first: u64, objects: u64, new_objects: u64, sizes, measured| {
         let old = (0..objects.saturating_sub(new_objects)).map(|n| first + n);
@@ -130,13 +142,17 @@ pub(super) fn of(job: &Job, number: u32) -> Role {
         let oids = old.chain((0..new_objects).map(|n| first_new + n)).map(Oid).collect();
         let new_objects = new_objects as usize;
         let made = Vec::new();
-        Box::new(Writes { oids, new_objects, sizes, measured, think: None, made })
+        let (blob_bytes, think) = (None, None);
+        Box::new(Writes { oids, new_objects, sizes, blob_bytes, measured, think, made })
     };
+    if is_packer(job, number) {
+        return Role::Pack { ended: 0 };
+    }
     match job.workload {
         Workload::Read { objects, record_bytes, choice, .. } => {
-            reads(objects, record_bytes, choice)
+            Role::Read(reads(objects, record_bytes, choice))
         }
-        Workload::Commit { objects, record_bytes, new_objects, hot } => {
+        Workload::Commit { objects, record_bytes, new_objects, hot, .. } => {
             let first = if hot { FIRST_HOT } else { own };
             Role::Commit(commit(first, objects, new_objects, record_bytes, true))
         }
@@ -147,8 +163,14 @@ pub(super) fn of(job: &Job, number: u32) -> Role {
             writes.think = seconds.map(|seconds| Think { seconds, random });
             Role::Commit(writes)
         }
-        Workload::Mixed { objects, record_bytes, .. } => {
-            reads(objects, record_bytes, Choice::Uniform)
+        Workload::Mixed { objects, record_bytes, .. } => uniform(objects, record_bytes),
+        Workload::Blobs { blob_bytes, direction: Direction::Upload } => {
+            let mut writes = commit(own, 1, 0, BLOB_RECORD, true);
+            writes.blob_bytes = Some(blob_bytes);
+            Role::Commit(writes)
+        }
+        Workload::Blobs { blob_bytes, direction: Direction::Download } => {
+            Role::Download(reads(BLOBS, BLOB_RECORD, Choice::Uniform), blob_bytes)
         }
         Workload::StalledVoter { record_bytes } if number == 0 => {
             Role::Stall { oid: STALLED, sizes: record_bytes }
@@ -161,9 +183,7 @@ pub(super) fn of(job: &Job, number: u32) -> Role {
         }
         Workload::Invalidations { .. } => Role::Subscribe,
         Workload::Connect {} => Role::Connect,
-        Workload::Idle { objects, record_bytes } if number == 0 => {
-            reads(objects, record_bytes, Choice::Uniform)
-        }
+        Workload::Idle { objects, record_bytes } if number == 0 => uniform(objects, record_bytes),
         Workload::Idle { .. } => Role::Idle,
     }
 }
@@ -175,24 +195,47 @@ fn first_new(number: u32) -> u64 {
     FIRST_NEW | tick << 38 | u64::from(number & 0x3fff) << 24
 }
 
+/// Whether connection `number` of all is the one that packs.
+fn is_packer(job: &Job, number: u32) -> bool {
+    job.workload.packs() && number + 1 == job.all_connections
+}
+
 /// Whether connection `number` of all does what an open loop's rate is about, and not something
 /// beside it.
-pub(super) fn is_scheduled(workload: &Workload, number: u32) -> bool {
-    match *workload {
+pub(super) fn is_scheduled(job: &Job, number: u32) -> bool {
+    if is_packer(job, number) {
+        return false;
+    }
+    match job.workload {
         Workload::Mixed { committers, .. } => number >= committers,
         Workload::StalledVoter { .. } => number > 0,
         Workload::Invalidations { .. } | Workload::Idle { .. } => number == 0,
-        Workload::Read { .. } | Workload::Commit { .. } | Workload::Connect {} => true,
+        Workload::Read { .. }
+        | Workload::Commit { .. }
+        | Workload::Blobs { .. }
+        | Workload::Connect {} => true,
     }
 }
 
+/// Between two packs: the second one would find nothing to do at once.
+const BETWEEN_PACKS: Duration = Duration::from_millis(20);
+
 impl Role {
+    /// How long to pause before the next operation.
+    pub(super) fn pause(&mut self) -> Option<Duration> {
+        match self {
+            Self::Commit(writes) => writes.pause(),
+            Self::Pack { .. } => Some(BETWEEN_PACKS),
+            _ => None,
+        }
+    }
+
     /// Whether its operations are those of the workload.
     pub(super) fn is_measured(&self) -> bool {
         match self {
-            Self::Read(_) | Self::Connect => true,
+            Self::Read(_) | Self::Download(..) | Self::Connect => true,
             Self::Commit(writes) => writes.measured,
-            Self::Stall { .. } | Self::Subscribe | Self::Idle => false,
+            Self::Pack { .. } | Self::Stall { .. } | Self::Subscribe | Self::Idle => false,
         }
     }
 

@@ -84,8 +84,19 @@ impl Slot {
             Role::Commit(writes) => {
                 shared.published.push(times);
                 self.connection.single = Some(times);
-                let sizes = writes.sizes;
-                self.connection.wire.commit(writes.next(), sizes)
+                let (sizes, blob_bytes) = (writes.sizes, writes.blob_bytes);
+                match (writes.next(), blob_bytes) {
+                    (&[oid, ..], Some(bytes)) => self.connection.wire.store_blob(oid, sizes, bytes),
+                    (oids, _) => self.connection.wire.commit(oids, sizes),
+                }
+            }
+            Role::Download(reads, _) => {
+                self.connection.single = Some(times);
+                self.connection.wire.load_blob(reads.next())
+            }
+            Role::Pack { .. } => {
+                self.connection.single = Some(times);
+                self.connection.wire.pack()
             }
             Role::Connect => {
                 self.connection.reopen(&shared.protocol)?;
@@ -143,6 +154,22 @@ impl Slot {
             Event::Committed => {
                 self.connection.single.take().context("a commit that nobody asked for")?
             }
+            Event::BlobLoaded { bytes } => {
+                let Role::Download(_, wanted) = self.role else {
+                    bail!("a blob that nobody asked for")
+                };
+                if bytes != wanted {
+                    bail!("a blob of {bytes} bytes, which has {wanted}");
+                }
+                self.connection.single.take().context("a blob that nobody asked for")?
+            }
+            Event::Packed => {
+                let Role::Pack { ended } = &mut self.role else {
+                    bail!("a pack that nobody asked for")
+                };
+                *ended += 1;
+                self.connection.single.take().context("a pack that nobody asked for")?
+            }
         };
         self.done(times, counts, shared)
     }
@@ -164,9 +191,7 @@ impl Slot {
         if !counts.asks(now) || counts.open && self.is_scheduled {
             return Ok(());
         }
-        if let Role::Commit(writes) = &mut self.role
-            && let Some(pause) = writes.pause()
-        {
+        if let Some(pause) = self.role.pause() {
             shared.thinking.push(Reverse((now + pause, self.position)));
             return Ok(());
         }

@@ -36,6 +36,21 @@ pub(crate) trait Wire: Send {
     /// Votes on an object and then does nothing: for who wants to stall.
     fn vote(&mut self, oid: Oid, sizes: Sizes) -> anyhow::Result<()>;
 
+    /// Writes the next revision of an object with a blob of so many bytes.
+    fn store_blob(&mut self, _: Oid, _: Sizes, _: usize) -> anyhow::Result<()> {
+        bail!("a key-value server has no blobs")
+    }
+
+    /// Asks for the current revision of an object and then for its blob.
+    fn load_blob(&mut self, _: Oid) -> anyhow::Result<()> {
+        bail!("a key-value server has no blobs")
+    }
+
+    /// Asks for a pack of all that is not current.
+    fn pack(&mut self) -> anyhow::Result<()> {
+        bail!("a key-value server does not pack")
+    }
+
     /// What is found at the front of the input; `None`: no whole message.
     fn handle_input(&mut self, input: &mut BytesMut) -> anyhow::Result<Option<Event>>;
 
@@ -62,6 +77,13 @@ pub(crate) enum Event {
     Committed,
     /// The vote is a promise.
     Voted,
+    /// A blob has come, and it is right.
+    BlobLoaded {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// The pack is done.
+    Packed,
     /// Somebody else's transaction.
     Invalidated {
         /// What it wrote.

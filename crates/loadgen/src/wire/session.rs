@@ -1,8 +1,9 @@
 //! The protocols of transactions: `client`'s session, any codec.
 
 use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use bytes::{Bytes, BytesMut};
 use client::Session;
 use protocol::{
@@ -10,7 +11,7 @@ use protocol::{
 };
 
 use super::{Event, Wire};
-use crate::data;
+use crate::data::{self, BlobCheck};
 use crate::sizes::Sizes;
 
 pub(super) struct SessionWire<C> {
@@ -20,6 +21,18 @@ pub(super) struct SessionWire<C> {
     /// What this connection writes, and what it knows of that.
     known: HashMap<Oid, Known>,
     commit: Commit,
+    download: Option<Download>,
+    /// The number of a pack under way.
+    pack: Option<u64>,
+}
+
+/// A load of an object and its blob.
+#[derive(Debug)]
+struct Download {
+    oid: Oid,
+    /// Of the call that is waited for: first the load's, then the blob's.
+    number: u64,
+    check: Option<BlobCheck>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +55,8 @@ struct Commit {
     sizes: Sizes,
     /// Vote and wait.
     stalls: bool,
+    /// Each object gets a blob of so many bytes.
+    blob_bytes: Option<usize>,
     /// Objects whose current revision is being loaded after a conflict, by the calls' numbers.
     reloads: HashMap<u64, Oid>,
 }
@@ -57,6 +72,8 @@ impl<C: Codec> SessionWire<C> {
             transaction: TransactionId(0),
             known: HashMap::new(),
             commit: Commit::default(),
+            download: None,
+            pack: None,
         }
     }
 
@@ -78,10 +95,53 @@ impl<C: Codec> SessionWire<C> {
             let mut record = Vec::with_capacity(bytes);
             data::append(oid, revision + 1, bytes, &mut record);
             let data = record.into();
-            self.session.handle_request(&Request::Store { transaction, oid, serial, data })?;
+            let request = match self.commit.blob_bytes {
+                None => Request::Store { transaction, oid, serial, data },
+                Some(bytes) => {
+                    upload(&mut self.session, oid, revision + 1, bytes)?;
+                    Request::BlobEnd { transaction, oid, serial, data }
+                }
+            };
+            self.session.handle_request(&request)?;
         }
         self.session.handle_request(&Request::Vote { transaction })?;
         Ok(())
+    }
+
+    /// An answer in a download.
+    fn downloaded(&mut self, mut download: Download, reply: Reply) -> anyhow::Result<Event> {
+        let oid = download.oid;
+        match (reply, download.check.take()) {
+            (Reply::Loaded(Some(loaded)), None) => {
+                let Some(revision) = data::check(oid, &loaded.data) else {
+                    bail!("object {oid}: a record that nobody has written");
+                };
+                let request = Request::LoadBlob { oid, serial: loaded.tid };
+                download.number = self.session.handle_request(&request)?.unwrap_or_default();
+                download.check = Some(BlobCheck::new(oid, revision));
+                self.download = Some(download);
+                Ok(Event::Step)
+            }
+            (Reply::Done, Some(check)) => {
+                let bytes = check.finish();
+                let bytes = bytes.with_context(|| format!("object {oid}: a wrong blob"))?;
+                Ok(Event::BlobLoaded { bytes })
+            }
+            (other, _) => bail!("object {oid}: its blob cannot be loaded: {other:.200?}"),
+        }
+    }
+
+    fn blob_chunk(&mut self, oid: Oid, data: &[u8]) -> anyhow::Result<Event> {
+        let check = self.download.as_mut().filter(|download| download.oid == oid);
+        match check.and_then(|download| download.check.as_mut()) {
+            Some(check) => {
+                if !check.take(data) {
+                    bail!("object {oid}: wrong bytes in its blob");
+                }
+                Ok(Event::Step)
+            }
+            None => bail!("object {oid}: a part of a blob that nobody asked for"),
+        }
     }
 
     /// Gives up, and looks at what others have made of the objects.
@@ -127,6 +187,15 @@ impl<C: Codec> SessionWire<C> {
                 other => bail!("registration: {other:?}"),
             };
         }
+        if let Some(download) = self.download.take_if(|download| download.number == number) {
+            return self.downloaded(download, reply);
+        }
+        if self.pack.take_if(|pack| *pack == number).is_some() {
+            return match reply {
+                Reply::Done => Ok(Event::Packed),
+                other => bail!("a pack: {other:.200?}"),
+            };
+        }
         let reload = self.commit.reloads.remove(&number);
         match (reply, reload) {
             (Reply::Loaded(Some(loaded)), Some(oid)) => {
@@ -156,6 +225,21 @@ impl<C: Codec> SessionWire<C> {
     }
 }
 
+/// Sends a blob's file.
+fn upload<C: Codec>(
+    session: &mut Session<C>,
+    oid: Oid,
+    revision: u64,
+    bytes: usize,
+) -> anyhow::Result<()> {
+    session.handle_request(&Request::BlobStart { oid: Some(oid) })?;
+    for piece in data::blob_pieces(oid, revision, bytes) {
+        let chunk = Request::BlobChunk { oid: Some(oid), data: piece.into() };
+        session.handle_request(&chunk)?;
+    }
+    Ok(())
+}
+
 impl<C: Codec> Wire for SessionWire<C> {
     fn is_open(&self) -> bool {
         self.stage == Stage::Open
@@ -170,7 +254,27 @@ impl<C: Codec> Wire for SessionWire<C> {
         self.commit.oids.clear();
         self.commit.oids.extend_from_slice(oids);
         self.commit.sizes = sizes;
+        self.commit.blob_bytes = None;
         self.ask_vote()
+    }
+
+    fn store_blob(&mut self, oid: Oid, sizes: Sizes, bytes: usize) -> anyhow::Result<()> {
+        self.commit.oids = vec![oid];
+        self.commit.sizes = sizes;
+        self.commit.blob_bytes = Some(bytes);
+        self.ask_vote()
+    }
+
+    fn load_blob(&mut self, oid: Oid) -> anyhow::Result<()> {
+        let number = self.load(oid)?;
+        self.download = Some(Download { oid, number, check: None });
+        Ok(())
+    }
+
+    fn pack(&mut self) -> anyhow::Result<()> {
+        let before = Tid::from_unix(SystemTime::now().duration_since(UNIX_EPOCH)?);
+        self.pack = self.session.handle_request(&Request::Pack { before })?;
+        Ok(())
     }
 
     fn vote(&mut self, oid: Oid, sizes: Sizes) -> anyhow::Result<()> {
@@ -185,7 +289,12 @@ impl<C: Codec> Wire for SessionWire<C> {
             Some(Incoming::Push(Push::Invalidate { oids, .. })) => {
                 Ok(Some(Event::Invalidated { oids }))
             }
-            Some(Incoming::Push(_)) => Ok(Some(Event::Step)),
+            Some(Incoming::Push(Push::BlobChunk { oid, data, .. })) => {
+                self.blob_chunk(oid, &data).map(Some)
+            }
+            Some(Incoming::Push(
+                Push::Info { .. } | Push::BlobStart { .. } | Push::BlobStop { .. },
+            )) => Ok(Some(Event::Step)),
         }
     }
 
