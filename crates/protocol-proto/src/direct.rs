@@ -46,6 +46,16 @@ pub(crate) fn put_data(data: &[u8], out: &mut Vec<u8>) {
     put_bytes(1, data, out);
 }
 
+/// Appends field `loaded_blob_chunk` of a `ServerMessage`.
+pub(crate) fn put_blob_chunk(oid: Oid, serial: Tid, data: &[u8], out: &mut Vec<u8>) {
+    let body_bytes = fixed64_bytes(oid.0) + fixed64_bytes(serial.0) + field_bytes(data.len());
+    out.reserve(1 + field_bytes(body_bytes));
+    put_length(LOADED_BLOB_CHUNK, body_bytes, out);
+    put_fixed64_or_default(1, oid.0, out);
+    put_fixed64_or_default(2, serial.0, out);
+    put_bytes(3, data, out);
+}
+
 /// Appends field `oids` of a `ServerMessage`.
 pub(crate) fn put_oids(oids: &[Oid], out: &mut Vec<u8>) {
     put_length(OIDS, field_bytes(8 * oids.len()), out);
@@ -61,11 +71,8 @@ pub(crate) fn put_invalidations(newest: Tid, oids: &[Oid], out: &mut Vec<u8>) {
 
 /// Appends field `invalidate` of a `ServerMessage`.
 pub(crate) fn put_invalidate(tid: Tid, oids: &[Oid], out: &mut Vec<u8>) {
-    let tid_bytes = if tid == Tid::ZERO { 0 } else { FIXED64_FIELD };
-    put_length(INVALIDATE, tid_bytes + field_bytes(8 * oids.len()), out);
-    if tid != Tid::ZERO {
-        put_fixed64(1, tid.0, out);
-    }
+    put_length(INVALIDATE, fixed64_bytes(tid.0) + field_bytes(8 * oids.len()), out);
+    put_fixed64_or_default(1, tid.0, out);
     put_packed(2, oids, out);
 }
 
@@ -120,7 +127,14 @@ fn put_fixed64(tag: u32, value: u64, out: &mut Vec<u8>) {
     out.put_u64_le(value);
 }
 
-/// Empty fields are left out, as in all of proto3.
+/// Zeros are left out, as in all of proto3, unless they are `optional`.
+fn put_fixed64_or_default(tag: u32, value: u64, out: &mut Vec<u8>) {
+    if value != 0 {
+        put_fixed64(tag, value, out);
+    }
+}
+
+/// Empty fields are left out likewise.
 fn put_bytes(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
     if !bytes.is_empty() {
         put_length(tag, bytes.len(), out);
@@ -138,6 +152,11 @@ fn put_packed(tag: u32, oids: &[Oid], out: &mut Vec<u8>) {
     }
 }
 
+/// Bytes of a `fixed64` field that is not `optional`.
+fn fixed64_bytes(value: u64) -> usize {
+    if value == 0 { 0 } else { FIXED64_FIELD }
+}
+
 /// Bytes of a length-delimited field whose content has `length`; nothing if that is empty.
 fn field_bytes(length: usize) -> usize {
     if length == 0 { 0 } else { 1 + encoded_len_varint(length as u64) + length }
@@ -149,6 +168,7 @@ const LOADED: u32 = 6;
 const DATA: u32 = 7;
 const OIDS: u32 = 8;
 const INVALIDATE: u32 = 13;
+const LOADED_BLOB_CHUNK: u32 = 23;
 
 /// Bytes of a `fixed64` field, its key (a tag below 16) included.
 const FIXED64_FIELD: usize = 9;
@@ -208,6 +228,12 @@ mod tests {
             prop_assert_eq!(
                 direct(|out| put_invalidate(Tid(tid), &ids, out)),
                 body(Body::Invalidate(wire::Invalidate { tid, oids }))
+            );
+            let (oid, serial) = (end.unwrap_or_default(), tid);
+            let chunk = wire::LoadedBlobChunk { oid, serial, data: Bytes::from(data.clone()) };
+            prop_assert_eq!(
+                direct(|out| put_blob_chunk(Oid(oid), Tid(serial), &data, out)),
+                body(Body::LoadedBlobChunk(chunk))
             );
             let varint = direct(|out| encode_varint(id, out));
             prop_assert_eq!(&message_id(id).0[..], &varint[..]);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use protocol::{Failure, Oid, Tid, TransactionFault, TransactionId};
 
-use crate::generated::{Error, ErrorCode};
+use crate::generated::{Error, ErrorCode, Obstacle};
 
 pub(crate) fn encode(failure: &Failure) -> Error {
     let mut error = Error { message: failure.to_string(), ..Error::default() };
@@ -32,7 +32,21 @@ pub(crate) fn encode(failure: &Failure) -> Error {
         }
         Failure::Arguments(_) => ErrorCode::Arguments,
         Failure::Unsupported(_) => ErrorCode::Unsupported,
-        _ => ErrorCode::Storage,
+        Failure::Storage(_) => ErrorCode::Storage,
+        Failure::UnknownBlob { oid, serial } => {
+            (error.oid, error.given) = (oid.0, serial.0);
+            ErrorCode::UnknownBlob
+        }
+        Failure::NotUndoable(_) => ErrorCode::NotUndoable,
+        Failure::Undo(objects) => {
+            error.obstacles = objects.iter().map(obstacle).collect();
+            ErrorCode::Undo
+        }
+        Failure::UnknownIterator(iterator) => {
+            error.iterator = *iterator;
+            ErrorCode::UnknownIterator
+        }
+        Failure::Value(_) => ErrorCode::Value,
     };
     error.set_code(code);
     error
@@ -62,7 +76,19 @@ pub(crate) fn decode(error: Error) -> Failure {
         ErrorCode::NotVoted => Failure::Transaction(TransactionFault::NotVoted),
         ErrorCode::Aborted => Failure::Transaction(TransactionFault::Aborted),
         ErrorCode::OldTid => Failure::Transaction(TransactionFault::OldTid),
+        ErrorCode::UnknownBlob => Failure::UnknownBlob { oid, serial: given },
+        ErrorCode::NotUndoable => Failure::NotUndoable(error.message),
+        ErrorCode::Undo => {
+            let object = |object: Obstacle| (Oid(object.oid), object.reason);
+            Failure::Undo(error.obstacles.into_iter().map(object).collect())
+        }
+        ErrorCode::UnknownIterator => Failure::UnknownIterator(error.iterator),
+        ErrorCode::Value => Failure::Value(error.message),
     }
+}
+
+fn obstacle((oid, reason): &(Oid, String)) -> Obstacle {
+    Obstacle { oid: oid.0, reason: reason.clone() }
 }
 
 fn encode_fault(fault: TransactionFault, error: &mut Error) -> ErrorCode {

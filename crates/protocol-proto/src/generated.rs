@@ -29,7 +29,7 @@ pub struct ClientHello {
     pub software: ::prost::alloc::string::String,
 }
 /// Everything that a client sends after its hello.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClientMessage {
     /// 0 for one-way requests, otherwise the number that the answer will carry.
     #[prost(uint64, tag = "1")]
@@ -37,14 +37,14 @@ pub struct ClientMessage {
     /// Exactly one is set. A server closes the connection if it finds none that it knows.
     #[prost(
         oneof = "client_message::Request",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36"
     )]
     pub request: ::core::option::Option<client_message::Request>,
 }
 /// Nested message and enum types in `ClientMessage`.
 pub mod client_message {
     /// Exactly one is set. A server closes the connection if it finds none that it knows.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Request {
         /// Choose the storage of this connection.
         #[prost(message, tag = "2")]
@@ -106,6 +106,51 @@ pub mod client_message {
         /// ONE-WAY. Nothing: sent so that the connection is not idle.
         #[prost(message, tag = "21")]
         KeepAlive(super::KeepAlive),
+        /// ONE-WAY. Undo an earlier transaction in this one.
+        #[prost(message, tag = "22")]
+        Undo(super::Undo),
+        /// ONE-WAY. Begin to send a blob.
+        #[prost(message, tag = "23")]
+        BlobStart(super::BlobStart),
+        /// ONE-WAY. Send more of it.
+        #[prost(message, tag = "24")]
+        BlobChunk(super::BlobChunk),
+        /// ONE-WAY. Write a revision with the blob that was sent.
+        #[prost(message, tag = "25")]
+        BlobEnd(super::BlobEnd),
+        /// ONE-WAY. Write a revision with a blob in the shared directory.
+        #[prost(message, tag = "26")]
+        BlobShared(super::BlobShared),
+        /// Ask for a blob.
+        #[prost(message, tag = "27")]
+        LoadBlob(super::LoadBlob),
+        /// Ask for the newest revisions of an object.
+        #[prost(message, tag = "28")]
+        GetHistory(super::GetHistory),
+        /// Ask which transactions can be undone.
+        #[prost(message, tag = "29")]
+        GetUndoLog(super::GetUndoLog),
+        /// Ask for the current revision of the next object.
+        #[prost(message, tag = "30")]
+        GetNextRecord(super::GetNextRecord),
+        /// Begin to walk through transactions.
+        #[prost(message, tag = "31")]
+        Iterate(super::Iterate),
+        /// Take a step.
+        #[prost(message, tag = "32")]
+        NextTransaction(super::NextTransaction),
+        /// Begin to walk through a transaction's records.
+        #[prost(message, tag = "33")]
+        IterateRecords(super::IterateRecords),
+        /// Take a step.
+        #[prost(message, tag = "34")]
+        NextTransactionRecord(super::NextTransactionRecord),
+        /// ONE-WAY. Forget iterators.
+        #[prost(message, tag = "35")]
+        EndIterators(super::EndIterators),
+        /// Drop old revisions.
+        #[prost(message, tag = "36")]
+        Pack(super::Pack),
     }
 }
 /// Chooses the storage of this connection and subscribes it to invalidations.
@@ -254,11 +299,14 @@ pub struct Restore {
     /// The revision's tid.
     #[prost(fixed64, tag = "4")]
     pub tid: u64,
+    /// The tid of the revision whose data an undo brought back; see TransactionRecord. Absent: none.
+    #[prost(fixed64, optional, tag = "5")]
+    pub origin: ::core::option::Option<u64>,
 }
-/// First phase of the commit. Answered by Voted or by Conflicts.
+/// First phase of the commit. Answered by Voted, Determined or Conflicts.
 /// Errors: READ_CONFLICT, CONFLICT (see above: of a delete, or of the ninth vote), UNKNOWN_OID,
-/// READ_ONLY, STORAGE, the codes of transactions, and what was wrong with the one-way requests before
-/// it.
+/// READ_ONLY, NOT_UNDOABLE, UNDO, STORAGE, the codes of transactions, and what was wrong with the
+/// one-way requests before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Vote {
     /// The transaction that was begun.
@@ -297,6 +345,190 @@ pub struct Label {
 /// ONE-WAY. No effect but that the connection was not idle.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeepAlive {}
+/// ONE-WAY. Undoes an earlier transaction. The vote fails with NOT_UNDOABLE if there is no such
+/// transaction, or if it was packed; with UNDO if some of its objects changed later.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Undo {
+    /// The transaction that was begun.
+    #[prost(uint64, tag = "1")]
+    pub transaction: u64,
+    /// The tid of the transaction that is undone.
+    #[prost(fixed64, tag = "2")]
+    pub tid: u64,
+}
+/// ONE-WAY. Begins to send a blob. A second one before the object's BlobEnd makes the server close the
+/// connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlobStart {
+    /// Whose blob. Required.
+    #[prost(fixed64, optional, tag = "1")]
+    pub oid: ::core::option::Option<u64>,
+}
+/// ONE-WAY. The next bytes of a blob. Without BlobStart the server closes the connection.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlobChunk {
+    /// Whose blob. Required.
+    #[prost(fixed64, optional, tag = "1")]
+    pub oid: ::core::option::Option<u64>,
+    /// The bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: ::prost::bytes::Bytes,
+}
+/// ONE-WAY. Writes a revision of an object, with the blob that was sent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlobEnd {
+    /// The transaction that was begun.
+    #[prost(uint64, tag = "1")]
+    pub transaction: u64,
+    /// Whose revision. Required.
+    #[prost(fixed64, optional, tag = "2")]
+    pub oid: ::core::option::Option<u64>,
+    /// The tid of the revision that the client changed; 0 for a new object.
+    #[prost(fixed64, tag = "3")]
+    pub serial: u64,
+    /// The new revision.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: ::prost::bytes::Bytes,
+}
+/// ONE-WAY. Writes a revision of an object, with a blob that the client has put into the directory that
+/// it shares with the server. The vote fails with VALUE if the file's name is none of those possible.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlobShared {
+    /// The transaction that was begun.
+    #[prost(uint64, tag = "1")]
+    pub transaction: u64,
+    /// Whose revision. Required.
+    #[prost(fixed64, optional, tag = "2")]
+    pub oid: ::core::option::Option<u64>,
+    /// The tid of the revision that the client changed; 0 for a new object.
+    #[prost(fixed64, tag = "3")]
+    pub serial: u64,
+    /// The new revision.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: ::prost::bytes::Bytes,
+    /// The file's name in the object's directory: without `/`, and it ends in `.tmp`, or in `.tmp` and
+    /// one more character. The server renames it.
+    #[prost(string, tag = "5")]
+    pub file: ::prost::alloc::string::String,
+}
+/// The blob of one revision, told by pushes. Answered by Done, after the last of them. Error:
+/// UNKNOWN_BLOB, without any.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoadBlob {
+    /// Whose blob. Required.
+    #[prost(fixed64, optional, tag = "1")]
+    pub oid: ::core::option::Option<u64>,
+    /// The revision's tid.
+    #[prost(fixed64, tag = "2")]
+    pub serial: u64,
+}
+/// The newest revisions of an object. Answered by History. Error: UNKNOWN_OID.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetHistory {
+    /// Whose revisions. Required.
+    #[prost(fixed64, optional, tag = "1")]
+    pub oid: ::core::option::Option<u64>,
+    /// How many at most.
+    #[prost(uint32, tag = "2")]
+    pub count: u32,
+}
+/// Transactions that can be undone: of those that pass the filter, numbered from 0 for the newest, those
+/// from `first` up to, but not including, `last`. Answered by UndoLog.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetUndoLog {
+    /// How many to skip.
+    #[prost(uint64, tag = "1")]
+    pub first: u64,
+    /// Where to end.
+    #[prost(uint64, tag = "2")]
+    pub last: u64,
+    /// What a transaction must have, all of it. Each entry of a transaction's extension can be asked
+    /// for, and `user_name`, `description`, `time`, `size` and `id`, as ZODB names them.
+    #[prost(message, repeated, tag = "3")]
+    pub filter: ::prost::alloc::vec::Vec<Wanted>,
+}
+/// One entry that a transaction must have.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Wanted {
+    /// The entry's name.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Exactly one is set.
+    #[prost(oneof = "wanted::What", tags = "2, 3")]
+    pub what: ::core::option::Option<wanted::What>,
+}
+/// Nested message and enum types in `Wanted`.
+pub mod wanted {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        /// Equal to this value, which is MessagePack. Text and bytes of the same content are equal.
+        #[prost(bytes, tag = "2")]
+        Value(::prost::bytes::Bytes),
+        /// A path that is this one or below it, without what follows the last space in it: in Zope, that
+        /// is the name of a user.
+        #[prost(string, tag = "3")]
+        Prefix(::prost::alloc::string::String),
+    }
+}
+/// The current revision of the first object, in the order of oids, that has one at or after `oid`.
+/// Answered by CurrentRecord. Error: UNKNOWN_OID if there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetNextRecord {
+    /// Where to begin. Absent: with the first object.
+    #[prost(fixed64, optional, tag = "1")]
+    pub oid: ::core::option::Option<u64>,
+}
+/// Begins to walk through transactions. Answered by IteratorIs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Iterate {
+    /// The first tid. Absent: the first there is.
+    #[prost(fixed64, optional, tag = "1")]
+    pub start: ::core::option::Option<u64>,
+    /// The last tid. Absent: none.
+    #[prost(fixed64, optional, tag = "2")]
+    pub stop: ::core::option::Option<u64>,
+}
+/// A step: the next transaction. Answered by Transaction. Error: UNKNOWN_ITERATOR.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NextTransaction {
+    /// The number in the answer to Iterate.
+    #[prost(uint64, tag = "1")]
+    pub iterator: u64,
+}
+/// Begins to walk through the records of the transaction to which an iterator came last. Answered by
+/// IteratorIs. Errors: UNKNOWN_ITERATOR; VALUE if it came to another transaction last.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IterateRecords {
+    /// The number in the answer to Iterate.
+    #[prost(uint64, tag = "1")]
+    pub iterator: u64,
+    /// The transaction's tid.
+    #[prost(fixed64, tag = "2")]
+    pub tid: u64,
+}
+/// A step: the next record. Answered by TransactionRecord. Error: UNKNOWN_ITERATOR.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NextTransactionRecord {
+    /// The number in the answer to IterateRecords.
+    #[prost(uint64, tag = "1")]
+    pub iterator: u64,
+}
+/// ONE-WAY. Forgets iterators of both kinds; those that are not there are ignored.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndIterators {
+    /// Their numbers. (Not varints: a long list is then no longer in memory than in the message.)
+    #[prost(fixed64, repeated, tag = "1")]
+    pub iterators: ::prost::alloc::vec::Vec<u64>,
+}
+/// Drops old revisions. Answered by Done when it is done, after an InfoChanged to all connections.
+/// Error: STORAGE. It may be sent on a connection that registered with `read_only`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Pack {
+    /// The time, as a tid: what is current as of it is kept, and all that came later.
+    #[prost(fixed64, tag = "1")]
+    pub before: u64,
+}
 /// Everything that a server sends after its hello.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerMessage {
@@ -306,7 +538,7 @@ pub struct ServerMessage {
     /// Exactly one is set.
     #[prost(
         oneof = "server_message::Body",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
     )]
     pub body: ::core::option::Option<server_message::Body>,
 }
@@ -354,6 +586,36 @@ pub mod server_message {
         /// Push: the storage has grown or shrunk.
         #[prost(message, tag = "14")]
         InfoChanged(super::InfoChanged),
+        /// Answer: the vote is a promise, and the server has determined data.
+        #[prost(message, tag = "15")]
+        Determined(super::Determined),
+        /// Answer: revisions.
+        #[prost(message, tag = "16")]
+        History(super::History),
+        /// Answer: what can be undone.
+        #[prost(message, tag = "17")]
+        UndoLog(super::UndoLog),
+        /// Answer: an object's current revision.
+        #[prost(message, tag = "18")]
+        CurrentRecord(super::CurrentRecord),
+        /// Answer: an iterator.
+        #[prost(message, tag = "19")]
+        Iterator(super::IteratorIs),
+        /// Answer: a step through transactions.
+        #[prost(message, tag = "20")]
+        Transaction(super::Transaction),
+        /// Answer: a step through records.
+        #[prost(message, tag = "21")]
+        TransactionRecord(super::TransactionRecord),
+        /// Push: a blob that was asked for begins.
+        #[prost(message, tag = "22")]
+        LoadedBlobStart(super::LoadedBlobStart),
+        /// Push: more of it.
+        #[prost(message, tag = "23")]
+        LoadedBlobChunk(super::LoadedBlobChunk),
+        /// Push: all of it was sent.
+        #[prost(message, tag = "24")]
+        LoadedBlobStop(super::LoadedBlobStop),
     }
 }
 /// It is done.
@@ -433,6 +695,14 @@ pub struct Oids {
 /// Everything is checked and locked: Finish will succeed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Voted {}
+/// Everything is checked and locked: Finish will succeed. What these objects will be is not what the
+/// client sent: it is found by an Undo.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Determined {
+    /// At least one.
+    #[prost(fixed64, repeated, tag = "1")]
+    pub oids: ::prost::alloc::vec::Vec<u64>,
+}
 /// The stores that were not on current revisions; all of them.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Conflicts {
@@ -497,7 +767,7 @@ pub struct Status {
     pub last_transaction: u64,
 }
 /// Why a request could not be done. The connection stays open.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Error {
     /// For programs.
     #[prost(enumeration = "ErrorCode", tag = "1")]
@@ -505,13 +775,13 @@ pub struct Error {
     /// For people, in English.
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
-    /// UNKNOWN_OID, CONFLICT, READ_CONFLICT: which object.
+    /// UNKNOWN_OID, CONFLICT, READ_CONFLICT, UNKNOWN_BLOB: which object.
     #[prost(fixed64, tag = "3")]
     pub oid: u64,
     /// CONFLICT, READ_CONFLICT: the current serial.
     #[prost(fixed64, tag = "4")]
     pub committed: u64,
-    /// CONFLICT, READ_CONFLICT: the serial that the client gave.
+    /// CONFLICT, READ_CONFLICT, UNKNOWN_BLOB: the serial that the client gave.
     #[prost(fixed64, tag = "5")]
     pub given: u64,
     /// WRONG_TRANSACTION: the transaction that the connection has, absent if none.
@@ -523,6 +793,22 @@ pub struct Error {
     /// BAD_ID: what was given as an id. UNKNOWN_STORAGE: the name, in UTF-8.
     #[prost(bytes = "bytes", tag = "8")]
     pub subject: ::prost::bytes::Bytes,
+    /// UNDO: the objects that are in the way, at least one.
+    #[prost(message, repeated, tag = "9")]
+    pub obstacles: ::prost::alloc::vec::Vec<Obstacle>,
+    /// UNKNOWN_ITERATOR: the number.
+    #[prost(uint64, tag = "10")]
+    pub iterator: u64,
+}
+/// An object that keeps a transaction from being undone.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Obstacle {
+    /// Which object.
+    #[prost(fixed64, tag = "1")]
+    pub oid: u64,
+    /// Why, for people, in English.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// Push: another client's transaction, also if it changed nothing.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -543,6 +829,135 @@ pub struct InfoChanged {
     /// Bytes.
     #[prost(uint64, tag = "2")]
     pub size: u64,
+}
+/// A transaction, as in histories and undo logs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransactionSummary {
+    /// Its tid, which is also its time.
+    #[prost(fixed64, tag = "1")]
+    pub tid: u64,
+    /// Bytes: of the revision in a history, of the transaction in an undo log.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+    /// Who committed it.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub user: ::prost::bytes::Bytes,
+    /// What was committed.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub description: ::prost::bytes::Bytes,
+    /// More: empty, or a MessagePack map.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub extension: ::prost::bytes::Bytes,
+}
+/// The newest revisions of an object.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct History {
+    /// Newest first; what wrote each of them.
+    #[prost(message, repeated, tag = "1")]
+    pub revisions: ::prost::alloc::vec::Vec<TransactionSummary>,
+}
+/// Transactions that can be undone.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UndoLog {
+    /// Newest first.
+    #[prost(message, repeated, tag = "1")]
+    pub transactions: ::prost::alloc::vec::Vec<TransactionSummary>,
+}
+/// An object's current revision.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CurrentRecord {
+    /// Whose revision.
+    #[prost(fixed64, tag = "1")]
+    pub oid: u64,
+    /// Its tid.
+    #[prost(fixed64, tag = "2")]
+    pub tid: u64,
+    /// The revision.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub data: ::prost::bytes::Bytes,
+    /// The next object that has a current revision. Absent: this was the last.
+    #[prost(fixed64, optional, tag = "4")]
+    pub next: ::core::option::Option<u64>,
+}
+/// The number of a new iterator.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IteratorIs {
+    /// The number.
+    #[prost(uint64, tag = "1")]
+    pub iterator: u64,
+}
+/// A transaction as it was committed, without its records.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Transaction {
+    /// Its tid. Absent: there are no further transactions, the iterator is gone, and the other fields are
+    /// absent, too.
+    #[prost(fixed64, optional, tag = "1")]
+    pub tid: ::core::option::Option<u64>,
+    /// As in Begin.
+    #[prost(uint32, tag = "2")]
+    pub status: u32,
+    /// Who committed it.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub user: ::prost::bytes::Bytes,
+    /// What was committed.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub description: ::prost::bytes::Bytes,
+    /// More: empty, or a MessagePack map.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub extension: ::prost::bytes::Bytes,
+}
+/// A record of a transaction.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TransactionRecord {
+    /// Whose revision. Absent: there are no further records, the iterator is gone, and the other fields
+    /// are absent, too.
+    #[prost(fixed64, optional, tag = "1")]
+    pub oid: ::core::option::Option<u64>,
+    /// Its tid.
+    #[prost(fixed64, tag = "2")]
+    pub tid: u64,
+    /// The revision. Absent: the object was deleted, or its creation undone.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub data: ::core::option::Option<::prost::bytes::Bytes>,
+    /// The tid of the revision whose data an undo brought back. Absent: it was not written by an undo.
+    #[prost(fixed64, optional, tag = "4")]
+    pub origin: ::core::option::Option<u64>,
+    /// Whether it has a blob.
+    #[prost(bool, tag = "5")]
+    pub has_blob: bool,
+}
+/// Push: a blob that was asked for begins.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoadedBlobStart {
+    /// Whose blob.
+    #[prost(fixed64, tag = "1")]
+    pub oid: u64,
+    /// The revision's tid.
+    #[prost(fixed64, tag = "2")]
+    pub serial: u64,
+}
+/// Push: the next bytes of a blob that was asked for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoadedBlobChunk {
+    /// Whose blob.
+    #[prost(fixed64, tag = "1")]
+    pub oid: u64,
+    /// The revision's tid.
+    #[prost(fixed64, tag = "2")]
+    pub serial: u64,
+    /// The bytes, at least one.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub data: ::prost::bytes::Bytes,
+}
+/// Push: all of a blob was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoadedBlobStop {
+    /// Whose blob.
+    #[prost(fixed64, tag = "1")]
+    pub oid: u64,
+    /// The revision's tid.
+    #[prost(fixed64, tag = "2")]
+    pub serial: u64,
 }
 /// What kind of error; comments leave out the prefix ERROR_CODE_. A client treats a code that it
 /// does not know as STORAGE.
@@ -581,6 +996,16 @@ pub enum ErrorCode {
     Aborted = 14,
     /// A copied transaction's tid is not above the last one.
     OldTid = 15,
+    /// The revision has no blob, or its file is missing.
+    UnknownBlob = 16,
+    /// No such transaction, or none that can be undone.
+    NotUndoable = 17,
+    /// Objects changed after the transaction that was to be undone.
+    Undo = 18,
+    /// No iterator of that number on this connection.
+    UnknownIterator = 19,
+    /// An argument has a value that is none of those possible.
+    Value = 20,
 }
 impl ErrorCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -605,6 +1030,11 @@ impl ErrorCode {
             Self::NotVoted => "ERROR_CODE_NOT_VOTED",
             Self::Aborted => "ERROR_CODE_ABORTED",
             Self::OldTid => "ERROR_CODE_OLD_TID",
+            Self::UnknownBlob => "ERROR_CODE_UNKNOWN_BLOB",
+            Self::NotUndoable => "ERROR_CODE_NOT_UNDOABLE",
+            Self::Undo => "ERROR_CODE_UNDO",
+            Self::UnknownIterator => "ERROR_CODE_UNKNOWN_ITERATOR",
+            Self::Value => "ERROR_CODE_VALUE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -626,6 +1056,11 @@ impl ErrorCode {
             "ERROR_CODE_NOT_VOTED" => Some(Self::NotVoted),
             "ERROR_CODE_ABORTED" => Some(Self::Aborted),
             "ERROR_CODE_OLD_TID" => Some(Self::OldTid),
+            "ERROR_CODE_UNKNOWN_BLOB" => Some(Self::UnknownBlob),
+            "ERROR_CODE_NOT_UNDOABLE" => Some(Self::NotUndoable),
+            "ERROR_CODE_UNDO" => Some(Self::Undo),
+            "ERROR_CODE_UNKNOWN_ITERATOR" => Some(Self::UnknownIterator),
+            "ERROR_CODE_VALUE" => Some(Self::Value),
             _ => None,
         }
     }

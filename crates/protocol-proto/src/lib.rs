@@ -33,8 +33,8 @@ use crate::generated::{ClientMessage, ServerMessage};
 ///
 /// Ids are the encoded varints of the `id` field, of which a server needs no more than the bytes.
 ///
-/// [`Request::Unsupported`], [`Request::Invalid`] and transactions whose ids are not 64 bits wide
-/// do not exist in this protocol: a client's [`Codec::encode_request`] makes of them a message
+/// [`Request::Invalid`], transactions whose ids are not 64 bits wide and parts of blobs that do not say
+/// whose do not exist in this protocol: a client's [`Codec::encode_request`] makes of them a message
 /// without a request, over which every server closes the connection.
 #[derive(Debug)]
 pub struct Proto {

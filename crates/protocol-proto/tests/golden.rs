@@ -6,8 +6,9 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use protocol::{
-    Begin, Codec, Conflict, Failure, Incoming, Info, Limits, Loaded, Oid, Push, Reply, Request,
-    Status, Tid, TransactionFault, TransactionId,
+    Begin, Codec, Conflict, CurrentRecord, Failure, Incoming, Info, Limits, Loaded, Oid, Push,
+    Reply, Request, Status, Tid, TransactionFault, TransactionHead, TransactionId,
+    TransactionRecord, TransactionSummary, UndoLog, Wanted,
 };
 use protocol_proto::Proto;
 
@@ -15,7 +16,7 @@ use protocol_proto::Proto;
 fn every_message_has_its_golden_bytes() {
     let mut text = String::new();
     let mut codec = Proto::new(Limits::default());
-    for (name, request) in requests() {
+    for (name, request) in requests().into_iter().chain(more_requests()) {
         let mut out = Vec::new();
         codec.encode_request(NUMBER, &request, &mut out);
         line(&mut text, &format!("request {name}"), &out);
@@ -38,8 +39,7 @@ fn every_message_has_its_golden_bytes() {
         line(&mut text, &format!("error {name}, code"), &out[at - 4..at - 2]);
         line(&mut text, &format!("error {name}, more"), &out[at + message.len()..]);
     }
-    let invalidate = Push::Invalidate { tid: TID, oids: [Oid(1), Oid(2)].into() };
-    for (name, push) in [("invalidate", invalidate), ("info", Push::Info { length: 1, size: 2 })] {
+    for (name, push) in pushes() {
         let mut out = Vec::new();
         codec.encode_push(&push, &mut out);
         line(&mut text, &format!("push {name}"), &out);
@@ -95,11 +95,15 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("check current serial", Request::CheckCurrentSerial { transaction, oid, serial }),
         (
             "restore",
-            Request::Restore { transaction, oid, tid: TID, data: Some(data), origin: None },
+            Request::Restore { transaction, oid, tid: TID, data: Some(data.clone()), origin: None },
         ),
         (
             "restore nothing",
             Request::Restore { transaction, oid, tid: TID, data: None, origin: None },
+        ),
+        (
+            "restore undone",
+            Request::Restore { transaction, oid, tid: TID, data: None, origin: Some(Tid(1)) },
         ),
         ("vote", Request::Vote { transaction }),
         ("finish", Request::Finish { transaction }),
@@ -108,6 +112,42 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("ping", Request::Ping),
         ("label", Request::Label("label".to_owned())),
         ("keep alive", Request::KeepAlive),
+    ]
+}
+
+/// Blobs, undo, history, iteration and pack.
+fn more_requests() -> Vec<(&'static str, Request)> {
+    let transaction = TransactionId(300);
+    let (oid, serial, data) = (Oid(0x0102_0304_0506_0708), TID, Bytes::from("data"));
+    let undo_log = UndoLog {
+        first: 1,
+        last: 20,
+        filter: vec![
+            ("user_name".to_owned(), Wanted::Prefix("/a".to_owned())),
+            ("k".to_owned(), Wanted::Value(Bytes::from_static(b"\xa1v"))),
+        ],
+    };
+    vec![
+        ("undo", Request::Undo { transaction, tid: TID }),
+        ("blob start", Request::BlobStart { oid: Some(oid) }),
+        ("blob chunk", Request::BlobChunk { oid: Some(oid), data: data.clone() }),
+        ("blob end", Request::BlobEnd { transaction, oid, serial, data: data.clone() }),
+        (
+            "blob shared",
+            Request::BlobShared { transaction, oid, serial, data, file: "x.tmp".to_owned() },
+        ),
+        ("load blob", Request::LoadBlob { oid, serial }),
+        ("history", Request::History { oid, count: 10 }),
+        ("undo log", Request::UndoLog(undo_log)),
+        ("next record", Request::NextRecord { oid: Some(Oid(0)) }),
+        ("first record", Request::NextRecord { oid: None }),
+        ("iterate", Request::Iterate { start: Some(Tid(0)), stop: Some(TID) }),
+        ("iterate all", Request::Iterate { start: None, stop: None }),
+        ("next transaction", Request::NextTransaction { iterator: 1 }),
+        ("iterate records", Request::IterateRecords { iterator: 1, tid: TID }),
+        ("next transaction record", Request::NextTransactionRecord { iterator: 2 }),
+        ("end iterators", Request::EndIterators { iterators: vec![1, 2] }),
+        ("pack", Request::Pack { before: TID }),
     ]
 }
 
@@ -138,6 +178,24 @@ fn replies() -> Vec<(&'static str, Reply)> {
         timeout_active: true,
         last_transaction: TID,
     };
+    let (user, description) = (Bytes::from("user"), Bytes::from("description"));
+    let extension = Bytes::from_static(b"\x81\xa1k\xa1v");
+    let summary = TransactionSummary {
+        tid: TID,
+        size: 5,
+        user: user.clone(),
+        description: description.clone(),
+        extension: extension.clone(),
+    };
+    let head = TransactionHead { tid: TID, status: b'p', user, description, extension };
+    let current = CurrentRecord { oid, tid: TID, data: data.clone(), next: Some(Oid(2)) };
+    let record = TransactionRecord {
+        oid,
+        tid: TID,
+        data: Some(data.clone()),
+        origin: Some(Tid(2)),
+        has_blob: true,
+    };
     vec![
         ("done", Reply::Done),
         ("tid", Reply::Tid(TID)),
@@ -152,6 +210,26 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("voted", Reply::Voted),
         ("conflicts", Reply::Conflicts(vec![Conflict { oid, committed, given, data }])),
         ("status", Reply::Status(Box::new(status))),
+        ("determined", Reply::Determined(vec![Oid(1), Oid(2)])),
+        ("history", Reply::History(vec![summary.clone(), summary.clone()])),
+        ("undo log", Reply::UndoLog(vec![summary])),
+        ("current record", Reply::CurrentRecord(current)),
+        ("iterator", Reply::Iterator(1)),
+        ("transaction", Reply::Transaction(Some(head))),
+        ("transaction none", Reply::Transaction(None)),
+        ("transaction record", Reply::TransactionRecord(Some(record))),
+        ("transaction record none", Reply::TransactionRecord(None)),
+    ]
+}
+
+fn pushes() -> Vec<(&'static str, Push)> {
+    let (oid, serial) = (Oid(1), TID);
+    vec![
+        ("invalidate", Push::Invalidate { tid: TID, oids: [Oid(1), Oid(2)].into() }),
+        ("info", Push::Info { length: 1, size: 2 }),
+        ("blob start", Push::BlobStart { oid, serial }),
+        ("blob chunk", Push::BlobChunk { oid, serial, data: Bytes::from("data") }),
+        ("blob stop", Push::BlobStop { oid, serial }),
     ]
 }
 
@@ -175,6 +253,11 @@ fn failures() -> Vec<(&'static str, Failure)> {
         ("not voted", Failure::Transaction(TransactionFault::NotVoted)),
         ("aborted", Failure::Transaction(TransactionFault::Aborted)),
         ("old tid", Failure::Transaction(TransactionFault::OldTid)),
+        ("unknown blob", Failure::UnknownBlob { oid, serial: TID }),
+        ("not undoable", Failure::NotUndoable("text".to_owned())),
+        ("undo", Failure::Undo(vec![(oid, "why".to_owned()), (Oid(2), String::new())])),
+        ("unknown iterator", Failure::UnknownIterator(1)),
+        ("value", Failure::Value("text".to_owned())),
     ]
 }
 

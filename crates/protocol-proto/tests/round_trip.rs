@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::{
     Begin, Call, Codec, Expect, Failure, Incoming, Limits, Loaded, Push, Reply, Request,
-    TransactionFault, TransactionId,
+    TransactionFault, TransactionId, UndoLog, Wanted,
 };
 use protocol_proto::Proto;
 
@@ -92,6 +92,12 @@ fn data_are_slices_of_the_frame() {
     let Request::Store { data, .. } = call.request else { panic!("a store") };
     assert!(frame.as_ptr_range().contains(&data.as_ptr()));
 
+    let chunk = Request::BlobChunk { oid: Some(protocol::Oid(1)), data };
+    let frame = encoded(0, &chunk);
+    let call = Proto::new(Limits::default()).decode_request(&frame).unwrap();
+    let Request::BlobChunk { data, .. } = call.request else { panic!("a chunk") };
+    assert!(frame.as_ptr_range().contains(&data.as_ptr()));
+
     let mut codec = Proto::new(Limits::default());
     let id = codec.decode_request(&encoded(1, &Request::Ping)).unwrap().id.unwrap();
     let mut out = Vec::new();
@@ -112,6 +118,42 @@ fn a_request_without_its_oid_is_invalid_and_does_not_mean_the_root() {
     let call = decoded(b"\x62\x02\x08\x09").unwrap();
     let transaction = Some(TransactionId(9));
     assert_eq!(call, Call { id: None, request: Request::Invalid { transaction, failure } });
+}
+
+#[test]
+fn a_part_of_a_blob_says_whose_it_is() {
+    // ClientMessage { blob_start: BlobStart {} }, then { blob_chunk: BlobChunk { data: "x" } }
+    for part in [&b"\xba\x01\x00"[..], b"\xc2\x01\x03\x12\x01x"] {
+        let failure = Failure::Arguments("no oid".to_owned());
+        let request = Request::Invalid { transaction: None, failure };
+        assert_eq!(decoded(part), Ok(Call { id: None, request }));
+    }
+}
+
+#[test]
+fn a_filter_of_the_undo_log_is_one_messagepack_value_or_a_prefix() {
+    let undo_log = |wanted| {
+        let filter = vec![("key".to_owned(), wanted)];
+        Request::UndoLog(UndoLog { first: 0, last: 9, filter })
+    };
+    let prefix = undo_log(Wanted::Prefix(String::new()));
+    let decode = |request| {
+        Proto::new(Limits::default()).decode_request(&encoded(3, &request)).unwrap().request
+    };
+    assert_eq!(decode(prefix.clone()), prefix);
+    for (value, is_value) in
+        [(&b"\x01"[..], true), (b"", false), (b"\x01\x01", false), (b"\xa5", false)]
+    {
+        let request = undo_log(Wanted::Value(Bytes::from_static(value)));
+        let refused = matches!(
+            decode(request),
+            Request::Invalid { transaction: None, failure: Failure::Arguments(_) }
+        );
+        assert_eq!(refused, !is_value, "{value:?}");
+    }
+    // ClientMessage { id: 1, get_undo_log: GetUndoLog { filter: [Wanted { key: "k" }] } }
+    let nothing = decoded(b"\x08\x01\xea\x01\x05\x1a\x03\x0a\x01k").unwrap().request;
+    assert!(matches!(nothing, Request::Invalid { failure: Failure::Arguments(_), .. }));
 }
 
 #[test]
@@ -181,9 +223,9 @@ fn ids_tell_calls_from_one_way_requests() {
 
 #[test]
 fn requests_of_other_protocols_are_refused_by_the_server() {
-    let unsupported = Request::Unsupported { method: "undoLog" };
+    let nameless = Request::BlobStart { oid: None };
     let wide = Request::Vote { transaction: TransactionId(-1) };
-    for request in [unsupported, wide] {
+    for request in [nameless, wide] {
         assert!(Proto::new(Limits::default()).decode_request(&encoded(1, &request)).is_err());
     }
 }
@@ -204,6 +246,9 @@ fn answers_have_to_fit_what_was_asked() {
     assert!(codec.decode_incoming(&out.into(), &mut |_| Some(Expect::Done)).is_err());
     // ServerMessage { id: 3, conflicts: Conflicts {} }
     let none = Bytes::from_static(b"\x08\x03\x52\x00");
+    assert!(codec.decode_incoming(&none, &mut |_| Some(Expect::Vote)).is_err());
+    // ServerMessage { id: 3, determined: Determined {} }
+    let none = Bytes::from_static(b"\x08\x03\x7a\x00");
     assert!(codec.decode_incoming(&none, &mut |_| Some(Expect::Vote)).is_err());
 }
 
@@ -229,7 +274,7 @@ fn decode_everything(bytes: Vec<u8>) {
     let frame = Bytes::from(bytes);
     let mut codec = Proto::new(Limits { values: 10, ..Limits::default() });
     _ = codec.decode_request(&frame);
-    for expected in [Expect::Done, Expect::Loaded, Expect::Vote] {
+    for expected in [Expect::Done, Expect::Loaded, Expect::Vote, Expect::UndoLog] {
         _ = codec.decode_incoming(&frame, &mut |_| Some(expected));
     }
     _ = Proto::answer(&frame);
@@ -253,8 +298,13 @@ fn expect(reply: &Reply) -> Expect {
         Reply::Loaded(_) => Expect::Loaded,
         Reply::Data(_) => Expect::Data,
         Reply::Oids(_) => Expect::Oids,
-        Reply::Voted | Reply::Conflicts(_) => Expect::Vote,
+        Reply::Voted | Reply::Determined(_) | Reply::Conflicts(_) => Expect::Vote,
         Reply::Status(_) => Expect::Status,
-        _ => unreachable!("no strategy makes it"),
+        Reply::History(_) => Expect::History,
+        Reply::UndoLog(_) => Expect::UndoLog,
+        Reply::CurrentRecord(_) => Expect::CurrentRecord,
+        Reply::Iterator(_) => Expect::Iterator,
+        Reply::Transaction(_) => Expect::Transaction,
+        Reply::TransactionRecord(_) => Expect::TransactionRecord,
     }
 }

@@ -1,5 +1,8 @@
 //! Any message at all, for property tests.
 
+mod blobs;
+mod past;
+
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
@@ -10,7 +13,7 @@ use protocol::{
 };
 
 pub(crate) fn requests() -> impl Strategy<Value = Request> {
-    prop_oneof![reads(), writes()]
+    prop_oneof![reads(), writes(), past::requests(), blobs::requests()]
 }
 
 pub(crate) fn replies() -> impl Strategy<Value = Reply> {
@@ -23,9 +26,11 @@ pub(crate) fn replies() -> impl Strategy<Value = Reply> {
         data().prop_map(Reply::Data),
         vec(oids(), 0..9).prop_map(Reply::Oids),
         Just(Reply::Voted),
+        vec(oids(), 1..9).prop_map(Reply::Determined),
         vec(conflicts(), 1..9).prop_map(Reply::Conflicts),
         statuses().prop_map(|status| Reply::Status(Box::new(status))),
         failures().prop_map(Reply::Failed),
+        past::replies(),
     ]
 }
 
@@ -34,6 +39,7 @@ pub(crate) fn pushes() -> impl Strategy<Value = Push> {
         (tids(), vec(oids(), 0..9))
             .prop_map(|(tid, oids)| Push::Invalidate { tid, oids: oids.into() }),
         (any::<u64>(), any::<u64>()).prop_map(|(length, size)| Push::Info { length, size }),
+        blobs::pushes(),
     ]
 }
 
@@ -69,13 +75,13 @@ fn writes() -> impl Strategy<Value = Request> {
         (transactions(), oids(), tids()).prop_map(|(transaction, oid, serial)| {
             Request::CheckCurrentSerial { transaction, oid, serial }
         }),
-        (transactions(), oids(), tids(), option::of(data())).prop_map(
-            |(transaction, oid, tid, data)| Request::Restore {
+        (transactions(), oids(), tids(), option::of(data()), option::of(tids())).prop_map(
+            |(transaction, oid, tid, data, origin)| Request::Restore {
                 transaction,
                 oid,
                 tid,
                 data,
-                origin: None
+                origin
             }
         ),
         transactions().prop_map(|transaction| Request::Vote { transaction }),
@@ -179,6 +185,11 @@ fn failures() -> impl Strategy<Value = Failure> {
         any::<String>().prop_map(Failure::Arguments),
         any::<String>().prop_map(Failure::Unsupported),
         any::<String>().prop_map(Failure::Storage),
+        (oids(), tids()).prop_map(|(oid, serial)| Failure::UnknownBlob { oid, serial }),
+        any::<String>().prop_map(Failure::NotUndoable),
+        vec((oids(), any::<String>()), 0..9).prop_map(Failure::Undo),
+        any::<u64>().prop_map(Failure::UnknownIterator),
+        any::<String>().prop_map(Failure::Value),
     ]
 }
 

@@ -9,7 +9,7 @@ mod writer;
 
 use bytes::Bytes;
 
-pub use reader::{is_map, parse};
+pub use reader::{is_map, is_value, parse};
 pub use writer::MsgPackWriter;
 
 use super::encoding::Writer;

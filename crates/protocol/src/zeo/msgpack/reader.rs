@@ -23,6 +23,11 @@ pub fn is_map(bytes: &[u8], limits: &Limits) -> bool {
     root.is_ok_and(|root| matches!(tree.node(root).kind, Kind::Map(_)))
 }
 
+/// Whether `bytes` are exactly one value, as [`crate::Wanted::Value`] has to be.
+pub fn is_value(bytes: &[u8], limits: &Limits) -> bool {
+    parse(bytes, limits, &mut Tree::new()).is_ok()
+}
+
 struct Reader<'a> {
     frame: &'a [u8],
     /// Never behind the end of `frame`.

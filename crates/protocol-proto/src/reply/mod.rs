@@ -1,5 +1,7 @@
 //! Answers and pushes: `ServerMessage`, [`Reply`] and [`Push`].
 
+mod past;
+
 use protocol::{
     Conflict, Expect, Incoming, Info, Interface, Loaded, Malformed, Oid, Push, Reply, Status, Tid,
 };
@@ -31,7 +33,17 @@ pub(crate) fn encode(reply: &Reply, out: &mut Vec<u8>) {
         }),
         Reply::Status(status) => Body::Status(encode_status(status)),
         Reply::Failed(failure) => Body::Error(failure::encode(failure)),
-        _ => Body::Done(wire::Done {}),
+        Reply::Determined(oids) => {
+            Body::Determined(wire::Determined { oids: oids.iter().map(|oid| oid.0).collect() })
+        }
+        Reply::History(revisions) => Body::History(past::encode_history(revisions)),
+        Reply::UndoLog(transactions) => Body::UndoLog(past::encode_undo_log(transactions)),
+        Reply::CurrentRecord(record) => Body::CurrentRecord(past::encode_current(record)),
+        Reply::Iterator(iterator) => Body::Iterator(wire::IteratorIs { iterator: *iterator }),
+        Reply::Transaction(head) => Body::Transaction(past::encode_transaction(head.as_ref())),
+        Reply::TransactionRecord(record) => {
+            Body::TransactionRecord(past::encode_record(record.as_ref()))
+        }
     };
     body.encode(out);
 }
@@ -42,7 +54,14 @@ pub(crate) fn encode_push(push: &Push, out: &mut Vec<u8>) {
         Push::Info { length, size } => {
             Body::InfoChanged(wire::InfoChanged { length: *length, size: *size }).encode(out);
         }
-        _ => (),
+        Push::BlobStart { oid, serial } => {
+            let start = wire::LoadedBlobStart { oid: oid.0, serial: serial.0 };
+            Body::LoadedBlobStart(start).encode(out);
+        }
+        Push::BlobChunk { oid, serial, data } => direct::put_blob_chunk(*oid, *serial, data, out),
+        Push::BlobStop { oid, serial } => {
+            Body::LoadedBlobStop(wire::LoadedBlobStop { oid: oid.0, serial: serial.0 }).encode(out);
+        }
     }
 }
 
@@ -76,10 +95,15 @@ fn fits(reply: &Reply, expected: Expect) -> bool {
         Reply::Loaded(_) => Expect::Loaded,
         Reply::Data(_) => Expect::Data,
         Reply::Oids(_) => Expect::Oids,
-        Reply::Voted | Reply::Conflicts(_) => Expect::Vote,
+        Reply::Voted | Reply::Determined(_) | Reply::Conflicts(_) => Expect::Vote,
         Reply::Status(_) => Expect::Status,
         Reply::Failed(_) | Reply::NotFinished(_) => return true,
-        _ => return false,
+        Reply::History(_) => Expect::History,
+        Reply::UndoLog(_) => Expect::UndoLog,
+        Reply::CurrentRecord(_) => Expect::CurrentRecord,
+        Reply::Iterator(_) => Expect::Iterator,
+        Reply::Transaction(_) => Expect::Transaction,
+        Reply::TransactionRecord(_) => Expect::TransactionRecord,
     };
     kind == expected
 }
@@ -90,6 +114,15 @@ fn decode_push(body: Body) -> Result<Push, Malformed> {
             Ok(Push::Invalidate { tid: Tid(tid), oids: oids.into_iter().map(Oid).collect() })
         }
         Body::InfoChanged(wire::InfoChanged { length, size }) => Ok(Push::Info { length, size }),
+        Body::LoadedBlobStart(wire::LoadedBlobStart { oid, serial }) => {
+            Ok(Push::BlobStart { oid: Oid(oid), serial: Tid(serial) })
+        }
+        Body::LoadedBlobChunk(wire::LoadedBlobChunk { oid, serial, data }) => {
+            Ok(Push::BlobChunk { oid: Oid(oid), serial: Tid(serial), data })
+        }
+        Body::LoadedBlobStop(wire::LoadedBlobStop { oid, serial }) => {
+            Ok(Push::BlobStop { oid: Oid(oid), serial: Tid(serial) })
+        }
         _ => Err(Malformed("an answer with the id 0".to_owned())),
     }
 }
@@ -116,7 +149,23 @@ fn decode_reply(body: Body) -> Result<Reply, Malformed> {
         }
         Body::Status(status) => Reply::Status(Box::new(decode_status(status))),
         Body::Error(error) => Reply::Failed(failure::decode(error)),
-        Body::Invalidate(_) | Body::InfoChanged(_) => {
+        Body::Determined(wire::Determined { oids }) if oids.is_empty() => {
+            return Err(Malformed("nothing that was determined".to_owned()));
+        }
+        Body::Determined(wire::Determined { oids }) => Reply::Determined(decode_oids(oids)),
+        Body::History(history) => Reply::History(past::decode_summaries(history.revisions)),
+        Body::UndoLog(log) => Reply::UndoLog(past::decode_summaries(log.transactions)),
+        Body::CurrentRecord(record) => Reply::CurrentRecord(past::decode_current(record)),
+        Body::Iterator(wire::IteratorIs { iterator }) => Reply::Iterator(iterator),
+        Body::Transaction(transaction) => {
+            Reply::Transaction(past::decode_transaction(transaction)?)
+        }
+        Body::TransactionRecord(record) => Reply::TransactionRecord(past::decode_record(record)),
+        Body::Invalidate(_)
+        | Body::InfoChanged(_)
+        | Body::LoadedBlobStart(_)
+        | Body::LoadedBlobChunk(_)
+        | Body::LoadedBlobStop(_) => {
             return Err(Malformed("a push with an id".to_owned()));
         }
     })
