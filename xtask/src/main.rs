@@ -2,18 +2,21 @@
 //!
 //! `test` runs everything that must pass, `tidy` checks the rules that the compiler does not
 //! know, `instructions` counts what the hot operations cost, `zeosuite` runs ZEO's own test suite
-//! against one of our servers, `python-client` tries the load generator's Python drivers, and
-//! `report-page` looks at a report in a browser.
+//! against one of our servers, `application` a bank that must balance while its server is killed,
+//! `python-client` tries the load generator's Python drivers, and `report-page` looks at a report in
+//! a browser.
 //!
 //! **Never**: linked into anything that is shipped, and no crate of the workspace depends on it.
 //!
 //! Start reading at [`steps`], the table of what `test` runs; then [`tidy`].
 
+mod application;
 mod apt;
 mod instructions;
 mod process;
 mod python_client;
 mod report_page;
+mod servers;
 mod steps;
 mod test;
 mod tidy;
@@ -61,6 +64,8 @@ enum Chore {
     Zeosuite(zeosuite::Options),
     /// Try the load generator's Python drivers against the tokio server, installing what they need
     PythonClient,
+    /// Run a small bank on ZODB while its server is killed and restarted
+    Application(application::Options),
     /// Look at a report's page in headless Chromium
     ReportPage,
 }
@@ -74,6 +79,7 @@ fn run(cli: Cli) -> Result<bool> {
         Chore::Instructions(options) => instructions::run(&workspace, &options),
         Chore::Zeosuite(options) => zeosuite::run(&workspace, &options),
         Chore::PythonClient => python_client::run(&workspace),
+        Chore::Application(options) => application::run(&workspace, &options),
         Chore::ReportPage => report_page::run(&workspace),
     }
 }

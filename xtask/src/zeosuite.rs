@@ -2,20 +2,22 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::process::{self, Ending};
+use crate::servers::{self, Server};
 use crate::venv;
-use crate::workspace::{Workspace, cargo};
+use crate::workspace::Workspace;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The server to test
-    #[arg(long)]
-    server: Server,
+    #[arg(long, value_name = "tokio|threads|smol|async-std|compio|reference")]
+    server: Tested,
     /// Which of ZEO's two encodings the server announces
     #[arg(long)]
     protocol: Protocol,
@@ -36,16 +38,24 @@ pub(crate) struct Options {
     keep_failed: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Server {
-    Tokio,
-    Threads,
-    Smol,
-    /// async-std is discontinued
-    AsyncStd,
-    Compio,
-    /// ZEO itself, to try out the runner
+/// What is tested.
+#[derive(Debug, Clone, Copy)]
+enum Tested {
+    Ours(Server),
+    /// ZEO itself, to try out the runner.
     Reference,
+}
+
+impl FromStr for Tested {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if name == "reference" {
+            return Ok(Self::Reference);
+        }
+        let ours = <Server as ValueEnum>::from_str(name, false).map(Self::Ours);
+        ours.map_err(|_| "tokio, threads, smol, async-std, compio or reference".to_owned())
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -74,7 +84,7 @@ fn arguments(suite: &Path, options: &Options) -> Vec<String> {
         format!("--repeat={}", options.repeat),
         format!("--serial={}", suite.join("lists/serial.txt").display()),
     ];
-    if !matches!(options.server, Server::Reference) {
+    if !matches!(options.server, Tested::Reference) {
         arguments.push(format!("--later={}", suite.join("later.txt").display()));
     }
     let default = ["core".to_owned(), "extra".to_owned()];
@@ -90,23 +100,16 @@ fn arguments(suite: &Path, options: &Options) -> Vec<String> {
 }
 
 /// Builds the server; the command line that starts it, as the suite fills it in.
-fn template(workspace: &Workspace, server: Server) -> Result<String> {
-    if matches!(server, Server::Reference) {
+fn template(workspace: &Workspace, server: Tested) -> Result<String> {
+    let Tested::Ours(server) = server else {
         return Ok(REFERENCE.to_owned());
-    }
-    let package = format!("server-{}", name(server));
-    let mut build = cargo();
-    build.args(["build", "--release", "--package", &package]).current_dir(&workspace.root);
-    match process::run(&mut build, LIMIT)? {
-        Ending::Exited(status) if status.success() => {}
-        ending => bail!("cannot build {package}: {ending:?}"),
-    }
-    let binary = workspace.target.join("release").join(format!("zeoxide-{}", name(server)));
+    };
+    let binary = servers::build(workspace, server)?;
     let binary = binary.to_str().context("the target folder's name is not UTF-8")?;
     Ok(format!("'{binary}' {OURS}"))
 }
 
-fn name<T: ValueEnum>(value: T) -> String {
+fn name(value: Protocol) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
