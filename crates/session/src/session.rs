@@ -160,7 +160,6 @@ impl<C: Codec> Session<C> {
                 self.label = format!("{label} {}", self.peer);
                 self.reply(id, &Reply::Done, output)
             }
-            Request::Unsupported { method } => self.unsupported(id, method, output),
             Request::Invalid { transaction, failure } => {
                 self.invalid(id, transaction, failure, output)
             }
@@ -235,27 +234,6 @@ impl<C: Codec> Session<C> {
         if sent { Ok(()) } else { Err(Closed::ReplyTooLong) }
     }
 
-    fn unsupported(
-        &mut self,
-        id: Option<MessageId>,
-        method: &'static str,
-        output: &mut Vec<u8>,
-    ) -> Result<(), Closed> {
-        match (id, method) {
-            // ZEO's own answer where a storage has no undo, and its client reads it as a list.
-            (Some(id), "undoLog" | "undoInfo") => {
-                self.reply(Some(id), &Reply::Oids(Vec::new()), output)
-            }
-            // It names what this server never gave out, so there is nothing to forget.
-            (None, "iterator_gc") => Ok(()),
-            (id @ Some(_), _) => self.fail(id, not_offered(method), output),
-            (None, _) => {
-                self.spoil_transaction(None, not_offered(method));
-                Ok(())
-            }
-        }
-    }
-
     fn invalid(
         &mut self,
         id: Option<MessageId>,
@@ -293,10 +271,6 @@ impl<C: Codec> Session<C> {
             self.loads = 0;
         }
     }
-}
-
-fn not_offered(method: &str) -> Failure {
-    Failure::Unsupported(format!("{method} is not offered by this version of the server"))
 }
 
 impl<C> Drop for Session<C> {

@@ -218,11 +218,6 @@ pub enum Request {
     Label(String),
     /// Sent so that the connection is not idle.
     KeepAlive,
-    /// A method that is known, and that this server does not offer.
-    Unsupported {
-        /// Its name on the wire.
-        method: &'static str,
-    },
     /// A whole message whose arguments are wrong.
     Invalid {
         /// The transaction it names, if it names one.
@@ -286,7 +281,7 @@ pub enum Expect {
     Data,
     /// [`Reply::Oids`].
     Oids,
-    /// [`Reply::Voted`] or [`Reply::Conflicts`].
+    /// [`Reply::Voted`], [`Reply::Determined`] or [`Reply::Conflicts`].
     Vote,
     /// [`Reply::Status`].
     Status,
@@ -329,7 +324,6 @@ impl Request {
             | Self::Pack { .. }
             | Self::Abort { .. }
             | Self::Ping
-            | Self::Unsupported { .. }
             | Self::Invalid { .. } => Expect::Done,
             Self::Begin(_)
             | Self::Store { .. }

@@ -1,5 +1,8 @@
 //! A message of every kind that can be sent, with contents like those of a real server's.
 
+mod names;
+mod past;
+
 use bytes::Bytes;
 use protocol::{
     Begin, Conflict, Expect, Failure, Info, Loaded, Oid, Push, Reply, Request, Status, Tid,
@@ -21,11 +24,9 @@ impl Message {
     /// Its kind, unique among [`fixed`] and [`sized`].
     pub fn name(&self) -> String {
         match self {
-            Self::Request(request) => format!("{} request", request_name(request)),
-            Self::Reply(_, reply) => format!("{} reply", reply_name(reply)),
-            Self::Push(Push::Invalidate { .. }) => "invalidate push".to_owned(),
-            Self::Push(Push::Info { .. }) => "info push".to_owned(),
-            Self::Push(_) => "blob push".to_owned(),
+            Self::Request(request) => format!("{} request", names::of_request(request)),
+            Self::Reply(_, reply) => format!("{} reply", names::of_reply(reply)),
+            Self::Push(push) => format!("{} push", names::of_push(push)),
         }
     }
 }
@@ -33,7 +34,7 @@ impl Message {
 /// The kinds of message that carry a record or a list of oids, with about `bytes` bytes of it.
 pub fn sized(bytes: usize) -> Vec<Message> {
     let conflict = Conflict { oid: OID, committed: NEXT, given: TID, data: record(bytes) };
-    vec![
+    let mut all = vec![
         store(bytes),
         Message::Request(Request::Restore {
             transaction: TRANSACTION,
@@ -47,8 +48,11 @@ pub fn sized(bytes: usize) -> Vec<Message> {
         Message::Reply(Expect::Vote, Reply::Conflicts(vec![conflict])),
         Message::Reply(Expect::Invalidations, Reply::Invalidations(Some((NEXT, oids(bytes))))),
         Message::Reply(Expect::Oids, Reply::Oids(oids(bytes))),
+        Message::Reply(Expect::Vote, Reply::Determined(oids(bytes))),
         Message::Push(Push::Invalidate { tid: NEXT, oids: oids(bytes).into() }),
-    ]
+    ];
+    all.extend(past::sized(bytes));
+    all
 }
 
 /// All other kinds. [`Request::Invalid`] is not there: nobody sends it, decoding makes it.
@@ -58,6 +62,7 @@ pub fn fixed() -> Vec<Message> {
     let failed = |failure| Message::Reply(Expect::Tid, Reply::Failed(failure));
     all.extend(failures().into_iter().map(failed));
     all.push(Message::Push(Push::Info { length: 1_000_000, size: 1 << 30 }));
+    all.extend(past::fixed());
     all
 }
 
@@ -173,74 +178,17 @@ fn failures() -> Vec<Failure> {
         Failure::Arguments("loadBefore takes 2 arguments".to_owned()),
         Failure::Unsupported("undo is not offered".to_owned()),
         Failure::Storage("the disk is full".to_owned()),
+        Failure::UnknownBlob { oid, serial: TID },
+        Failure::NotUndoable("Invalid transaction id".to_owned()),
+        Failure::Undo(vec![(OID, "it was changed by a later transaction".to_owned())]),
+        Failure::UnknownIterator(3),
+        Failure::Value("../a.tmp".to_owned()),
     ]
 }
 
 /// As many oids as take `bytes` bytes.
 fn oids(bytes: usize) -> Vec<Oid> {
     (OID.0..).map(Oid).take(bytes / size_of::<Oid>()).collect()
-}
-
-// Without wildcards: a new kind does not compile before it has a name, and a sample above.
-
-fn request_name(request: &Request) -> &'static str {
-    match request {
-        Request::Register { .. } => "register",
-        Request::Info => "info",
-        Request::LastTransaction => "last transaction",
-        Request::Invalidations { .. } => "invalidations",
-        Request::LoadBefore { .. } => "load before",
-        Request::LoadSerial { .. } => "load serial",
-        Request::CurrentTid { .. } => "current tid",
-        Request::NewOids { .. } => "new oids",
-        Request::Begin(_) => "begin",
-        Request::Store { .. } => "store",
-        Request::Delete { .. } => "delete",
-        Request::CheckCurrentSerial { .. } => "check current serial",
-        Request::Restore { .. } => "restore",
-        Request::Vote { .. } => "vote",
-        Request::Finish { .. } => "finish",
-        Request::Abort { .. } => "abort",
-        Request::Status => "status",
-        Request::Ping => "ping",
-        Request::Label(_) => "label",
-        Request::KeepAlive => "keep alive",
-        Request::Unsupported { .. } => "unsupported",
-        Request::Invalid { .. } => "invalid",
-        _ => "other",
-    }
-}
-
-fn reply_name(reply: &Reply) -> &'static str {
-    match reply {
-        Reply::Done => "done",
-        Reply::Tid(_) => "tid",
-        Reply::NotFinished(_) => "not finished",
-        Reply::Info(_) => "info",
-        Reply::Invalidations(Some(_)) => "invalidations",
-        Reply::Invalidations(None) => "invalidations unknown",
-        Reply::Loaded(Some(_)) => "loaded",
-        Reply::Loaded(None) => "younger",
-        Reply::Data(_) => "data",
-        Reply::Oids(_) => "oids",
-        Reply::Voted => "voted",
-        Reply::Conflicts(_) => "conflicts",
-        Reply::Status(_) => "status",
-        Reply::Failed(failure) => match failure {
-            Failure::UnknownOid(_) => "unknown oid",
-            Failure::BadId(_) => "bad id",
-            Failure::ReadOnly => "read-only",
-            Failure::Transaction(_) => "transaction fault",
-            Failure::Conflict { .. } => "conflict failure",
-            Failure::ReadConflict { .. } => "read conflict",
-            Failure::UnknownStorage(_) => "unknown storage",
-            Failure::Arguments(_) => "wrong arguments",
-            Failure::Unsupported(_) => "unsupported",
-            Failure::Storage(_) => "storage failure",
-            _ => "other",
-        },
-        _ => "other",
-    }
 }
 
 const OID: Oid = Oid(0x1234);
@@ -261,9 +209,9 @@ mod tests {
         let names: BTreeSet<_> = all.iter().map(Message::name).collect();
         assert_eq!(names.len(), all.len(), "{names:?}");
         let count = |is: fn(&Message) -> bool| all.iter().filter(|message| is(message)).count();
-        // The arms of the two functions above and of `name`, without what is never sent.
-        assert_eq!(count(|message| matches!(message, Message::Request(_))), 20);
-        assert_eq!(count(|message| matches!(message, Message::Reply(..))), 13 + 10);
-        assert_eq!(count(|message| matches!(message, Message::Push(_))), 2);
+        // The arms of the functions in `names`, without what is never sent.
+        assert_eq!(count(|message| matches!(message, Message::Request(_))), 35);
+        assert_eq!(count(|message| matches!(message, Message::Reply(..))), 22 + 15);
+        assert_eq!(count(|message| matches!(message, Message::Push(_))), 5);
     }
 }
