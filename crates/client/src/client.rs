@@ -22,7 +22,9 @@ use crate::transaction::{Metadata, Transaction};
 /// transactions, of which a connection has one at a time: [`Self::begin`] waits for the other one.
 /// A lost connection stays lost until somebody calls [`Self::reconnect`]; the cache survives.
 pub struct Client {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
+    /// Held while a blob is loaded.
+    pub(crate) download: Mutex<()>,
     registration: Registration,
     /// Held while a connection is made.
     reader: Mutex<Option<JoinHandle<()>>>,
@@ -41,6 +43,7 @@ impl Client {
             Registration { endpoint: endpoint.clone(), storage: storage.to_owned(), read_only };
         let client = Self {
             shared: Arc::new(Shared::new(options)),
+            download: Mutex::default(),
             registration,
             reader: Mutex::default(),
             transactions: AtomicU64::new(0),
@@ -179,7 +182,7 @@ impl Client {
         }
     }
 
-    fn call(&self, request: &Request) -> Result<Reply, CallError> {
+    pub(crate) fn call(&self, request: &Request) -> Result<Reply, CallError> {
         let generation = self.shared.state().connected()?;
         self.shared.call(generation, request, Effect::Nothing)
     }

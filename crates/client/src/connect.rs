@@ -61,7 +61,7 @@ pub(crate) fn connect(
         // What the registration or the answer has told already is told again.
         let known = state.cache.last_tid();
         if !matches!(push, Push::Invalidate { tid, .. } if tid <= known) {
-            notices.push(state.handle_push(push)?);
+            notices.extend(state.handle_push(push)?);
         }
     }
     dialogue.stream.set_read_timeout(None)?;

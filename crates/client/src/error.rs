@@ -148,9 +148,48 @@ pub enum VoteError {
     /// The storage or the connection is read-only.
     #[error("read-only")]
     ReadOnly,
+    /// There is no such transaction, or none that can be undone.
+    #[error("cannot be undone: {0}")]
+    NotUndoable(String),
+    /// These objects, each with the reason, keep a transaction from being undone.
+    #[error("later changes of {} objects are in the way of the undo", .0.len())]
+    Undo(Vec<(Oid, String)>),
+    /// A blob could not be sent wholly.
+    #[error("a blob was not sent wholly")]
+    BlobIncomplete,
     /// The call failed.
     #[error(transparent)]
     Call(CallError),
+}
+
+/// Why a blob is not there, or only a part of it.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadBlobError {
+    /// The revision has none, or the server has lost it.
+    #[error("no blob of object {oid} as of {serial}")]
+    UnknownBlob {
+        /// Which object.
+        oid: Oid,
+        /// The revision's tid.
+        serial: Tid,
+    },
+    /// It could not be written to where the caller wants it.
+    #[error("cannot write the blob: {0}")]
+    Write(#[source] io::Error),
+    /// The call failed.
+    #[error(transparent)]
+    Call(CallError),
+}
+
+/// Why a blob was not sent: the transaction can only be aborted.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreBlobError {
+    /// It could not be read from where the caller has it.
+    #[error("cannot read the blob: {0}")]
+    Read(#[source] io::Error),
+    /// The requests could not be sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
 }
 
 /// Why it is not known that a transaction has finished.
@@ -185,6 +224,19 @@ impl From<CallError> for VoteError {
             }
             CallError::Failed(Failure::UnknownOid(oid)) => Self::UnknownOid(oid),
             CallError::Failed(Failure::ReadOnly) => Self::ReadOnly,
+            CallError::Failed(Failure::NotUndoable(reason)) => Self::NotUndoable(reason),
+            CallError::Failed(Failure::Undo(objects)) => Self::Undo(objects),
+            error => Self::Call(error),
+        }
+    }
+}
+
+impl From<CallError> for LoadBlobError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Failed(Failure::UnknownBlob { oid, serial }) => {
+                Self::UnknownBlob { oid, serial }
+            }
             error => Self::Call(error),
         }
     }

@@ -13,11 +13,13 @@
 //!
 //! Start reading at [`Client`], then [`Session`].
 
+mod blobs;
 pub mod cache;
 mod client;
 mod connect;
 pub mod error;
 mod options;
+mod past;
 mod session;
 mod shared;
 mod state;
@@ -27,8 +29,10 @@ mod wire;
 
 pub use client::Client;
 pub use error::{
-    BeginError, CallError, ConnectError, Disconnect, FinishError, LoadError, SendError, VoteError,
+    BeginError, CallError, ConnectError, Disconnect, FinishError, LoadBlobError, LoadError,
+    SendError, StoreBlobError, VoteError,
 };
 pub use options::{Listener, Notice, Options};
+pub use past::{Records, Transactions};
 pub use session::{RequestTooLong, Session, SessionError};
 pub use transaction::{Metadata, Transaction, Vote};

@@ -142,6 +142,8 @@ impl Shared {
             match step {
                 Ok(Step::Handled(None)) => {}
                 Ok(Step::Handled(Some(notice))) => self.options.tell(&notice),
+                // Fails if the caller's patience is over.
+                Ok(Step::Chunk(chunks, chunk)) => _ = chunks.send(chunk),
                 Ok(Step::Over) => break Disconnect::ClosedHere,
                 Ok(Step::Starved) => match stream.read(&mut buffer) {
                     Ok(0) => break Disconnect::Closed,

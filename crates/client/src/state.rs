@@ -6,8 +6,9 @@ use std::sync::mpsc::SyncSender;
 
 use bytes::{Bytes, BytesMut};
 use foldhash::fast::RandomState;
-use protocol::{Incoming, Oid, Push, Reply, Request};
+use protocol::{Incoming, Oid, Push, Reply, Request, Tid};
 
+use crate::blobs::Download;
 use crate::cache::{Cache, OutOfOrder};
 use crate::error::{Disconnect, SendError};
 use crate::options::Notice;
@@ -44,19 +45,35 @@ pub(crate) enum Effect {
     Nothing,
     Load(Oid),
     Finish(Written),
+    Blob(Download),
 }
 
-/// Objects that a transaction has written; `None`: deleted.
+/// Objects that a transaction has written; `None`: deleted, or the server knows what.
 pub(crate) type Written = HashMap<Oid, Option<Bytes>, RandomState>;
 
 /// What came of a look at the input.
 pub(crate) enum Step {
     /// A message was handled; there may be something to tell, before the next one is.
     Handled(Option<Notice>),
+    /// A part of a blob came, and should go there.
+    Chunk(SyncSender<Bytes>, Bytes),
     /// There is no whole message.
     Starved,
     /// The connection is not the current one any more.
     Over,
+}
+
+impl Link {
+    /// Where the parts of a blob go: to the first call for it, as its answer comes first.
+    fn download(&self, oid: Oid, serial: Tid) -> Option<&SyncSender<Bytes>> {
+        let wanted = self.calls.iter().filter_map(|(number, call)| match &call.effect {
+            Effect::Blob(blob) if (blob.oid, blob.serial) == (oid, serial) => {
+                Some((number, &blob.chunks))
+            }
+            _ => None,
+        });
+        wanted.min_by_key(|(number, _)| **number).map(|(_, chunks)| chunks)
+    }
 }
 
 impl State {
@@ -138,7 +155,13 @@ impl State {
         };
         match link.wire.handle_input(input)? {
             None => Ok(Step::Starved),
-            Some(Incoming::Push(push)) => Ok(Step::Handled(Some(self.handle_push(push)?))),
+            Some(Incoming::Push(Push::BlobChunk { oid, serial, data })) => {
+                Ok(match link.download(oid, serial) {
+                    Some(chunks) => Step::Chunk(chunks.clone(), data),
+                    None => Step::Handled(None),
+                })
+            }
+            Some(Incoming::Push(push)) => Ok(Step::Handled(self.handle_push(push)?)),
             Some(Incoming::Reply { number, reply }) => {
                 if let Some(call) = link.calls.remove(&number) {
                     self.handle_reply(call, reply)?;
@@ -148,17 +171,15 @@ impl State {
         }
     }
 
-    pub(crate) fn handle_push(&mut self, push: Push) -> Result<Notice, OutOfOrder> {
+    pub(crate) fn handle_push(&mut self, push: Push) -> Result<Option<Notice>, OutOfOrder> {
         match push {
             Push::Invalidate { tid, oids } => {
                 self.cache.handle_invalidated(tid, &oids)?;
-                Ok(Notice::Invalidated { tid, oids })
+                Ok(Some(Notice::Invalidated { tid, oids }))
             }
-            // Nobody asked for a blob.
-            Push::BlobStart { .. } | Push::BlobChunk { .. } | Push::BlobStop { .. } => {
-                Ok(Notice::InfoChanged { length: 0, size: 0 })
-            }
-            Push::Info { length, size } => Ok(Notice::InfoChanged { length, size }),
+            Push::Info { length, size } => Ok(Some(Notice::InfoChanged { length, size })),
+            // The chunks between, and the answer behind, say all.
+            Push::BlobStart { .. } | Push::BlobChunk { .. } | Push::BlobStop { .. } => Ok(None),
         }
     }
 
@@ -172,7 +193,7 @@ impl State {
             (Effect::Finish(written), Reply::Tid(tid)) => {
                 order = self.cache.handle_finished(*tid, written);
             }
-            (Effect::Finish(_) | Effect::Nothing, _) => {}
+            (Effect::Finish(_) | Effect::Blob(_) | Effect::Nothing, _) => {}
         }
         if let Some(waiter) = call.waiter {
             // Fails if the caller's patience is over. A finish is told even if its place is wrong.

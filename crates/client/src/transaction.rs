@@ -31,12 +31,16 @@ pub struct Metadata {
 /// Writes are one-way: what is wrong with them is found by the vote.
 pub struct Transaction<'client> {
     shared: &'client Shared,
-    id: TransactionId,
+    pub(crate) id: TransactionId,
     /// A copied transaction's tid.
     copied: Option<Tid>,
     /// The connection that it belongs to.
     generation: u64,
-    written: Written,
+    pub(crate) written: Written,
+    /// A blob was sent in part.
+    pub(crate) uploading: bool,
+    /// There was an undo: the server determines data, then.
+    undoes: bool,
     over: bool,
 }
 
@@ -58,7 +62,9 @@ impl<'client> Transaction<'client> {
         copied: Option<Tid>,
         generation: u64,
     ) -> Self {
-        Self { shared, id, copied, generation, written: Written::default(), over: false }
+        let (uploading, undoes, over) = (false, false, false);
+        let written = Written::default();
+        Self { shared, id, copied, generation, written, uploading, undoes, over }
     }
 
     /// Writes a revision on top of revision `serial`; [`Tid::ZERO`] for a new object. A later store
@@ -82,26 +88,42 @@ impl<'client> Transaction<'client> {
         self.post(&Request::CheckCurrentSerial { transaction: self.id, oid, serial })
     }
 
-    /// Copies a revision from elsewhere; `None`: the object's creation was undone. The vote fails if
-    /// the transaction was begun without a tid.
-    pub fn restore(&mut self, oid: Oid, data: Option<Bytes>) -> Result<(), SendError> {
-        let tid = self.copied.unwrap_or_default();
-        self.post(&Request::Restore {
-            transaction: self.id,
-            oid,
-            tid,
-            data: data.clone(),
-            origin: None,
-        })?;
-        self.written.insert(oid, data);
+    /// Copies a revision from elsewhere; `data` is `None` if the object's creation was undone. `origin`
+    /// is the tid of the revision whose data an undo brought back. The vote fails if the transaction was
+    /// begun without a tid.
+    pub fn restore(
+        &mut self,
+        oid: Oid,
+        data: Option<Bytes>,
+        origin: Option<Tid>,
+    ) -> Result<(), SendError> {
+        let (transaction, tid) = (self.id, self.copied.unwrap_or_default());
+        let written = data.clone();
+        self.post(&Request::Restore { transaction, oid, tid, data, origin })?;
+        self.written.insert(oid, written);
         Ok(())
+    }
+
+    /// Undoes an earlier transaction. The vote fails if that is not possible.
+    pub fn undo(&mut self, tid: Tid) -> Result<(), SendError> {
+        self.undoes = true;
+        self.post(&Request::Undo { transaction: self.id, tid })
     }
 
     /// First phase. May be repeated after conflicts.
     pub fn vote(&mut self) -> Result<Vote, VoteError> {
+        if self.uploading {
+            return Err(VoteError::BlobIncomplete);
+        }
         let request = Request::Vote { transaction: self.id };
         match self.shared.call(self.generation, &request, Effect::Nothing)? {
             Reply::Voted => Ok(Vote::Voted),
+            // A server that has changed what was stored, by resolving conflicts, is refused: this
+            // client would go on with bytes that are not those of the server.
+            Reply::Determined(oids) if self.undoes => {
+                self.written.extend(oids.into_iter().map(|oid| (oid, None)));
+                Ok(Vote::Voted)
+            }
             Reply::Conflicts(conflicts) => Ok(Vote::Conflicts(conflicts)),
             _ => Err(VoteError::Call(CallError::WrongReply)),
         }
@@ -138,7 +160,7 @@ impl<'client> Transaction<'client> {
         self.shared.call(self.generation, &request, Effect::Nothing).and_then(done)
     }
 
-    fn post(&self, request: &Request) -> Result<(), SendError> {
+    pub(crate) fn post(&self, request: &Request) -> Result<(), SendError> {
         self.shared.post(self.generation, request)
     }
 }

@@ -1,6 +1,8 @@
 //! The client against a server in memory, in all dialects.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod blobs;
+mod past;
 mod support;
 
 use std::net::TcpListener;

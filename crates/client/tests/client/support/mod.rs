@@ -1,6 +1,8 @@
 //! A server in a few lines: right, slow and in memory. Everything happens under one lock, the
 //! sending included, so that the order of the protocol comes by itself.
 
+mod past;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::mem;
@@ -42,6 +44,14 @@ pub(crate) struct State {
     pub(crate) is_silent: bool,
     /// What finishes are answered with, which are made nevertheless.
     pub(crate) finish_fails: Option<Failure>,
+    /// Votes are answered with what was stored, as if the server had changed it.
+    pub(crate) determines: bool,
+    pub(crate) blobs_break_off: bool,
+    pub(crate) iterators_are_lost: bool,
+    /// Iterators that a client has ended.
+    pub(crate) iterators_ended: u64,
+    pub(crate) packed: Option<Tid>,
+    blobs: BTreeMap<(Oid, Tid), Bytes>,
     next_oid: u64,
     peers: BTreeMap<u64, Peer>,
     connections: u64,
@@ -165,6 +175,7 @@ struct Connection<C> {
     is_begun: bool,
     writes: Writes,
     checks: BTreeSet<(Oid, Tid)>,
+    extras: past::Extras,
 }
 
 impl<C: Codec> Connection<C> {
@@ -174,9 +185,9 @@ impl<C: Codec> Connection<C> {
             state.connections += 1;
             state.connections
         };
-        let (writes, checks) = Default::default();
+        let (writes, checks, extras) = Default::default();
         let codec = C::new(Limits::default());
-        let mut connection = Self { codec, world, number, is_begun: false, writes, checks };
+        let mut connection = Self { codec, world, number, is_begun: false, writes, checks, extras };
         // The client is gone, or was told to go.
         _ = connection.talk(&mut stream);
         let mut state = connection.world.state();
@@ -277,11 +288,26 @@ impl<C: Codec> Connection<C> {
                 let last_transaction = state.last;
                 Reply::Status(Box::new(Status { last_transaction, ..Status::default() }))
             }
-            _ => Reply::Done,
+            other => return self.handle_past(other, state, stream),
         })
     }
 
-    fn vote(&self, state: &mut State) -> Reply {
+    fn vote(&mut self, state: &mut State) -> Reply {
+        let mut determined = Vec::new();
+        for undone in mem::take(&mut self.extras.undone) {
+            match state.undo(undone) {
+                Ok(before) => {
+                    determined.extend(before.iter().map(|(oid, _)| *oid));
+                    let current = |oid| state.current(oid).unwrap_or_default();
+                    let writes = before.into_iter().map(|(oid, data)| (oid, (current(oid), data)));
+                    self.writes.extend(writes);
+                }
+                Err(failure) => return Reply::Failed(failure),
+            }
+        }
+        if state.determines {
+            determined.extend(self.writes.keys());
+        }
         for (oid, given) in self.checks.iter().copied() {
             let committed = state.current(oid).unwrap_or_default();
             if committed != given {
@@ -296,7 +322,11 @@ impl<C: Codec> Connection<C> {
         let conflicts: Vec<Conflict> = conflicts.collect();
         if conflicts.is_empty() {
             state.voted = Some(self.number);
-            return Reply::Voted;
+            return if determined.is_empty() {
+                Reply::Voted
+            } else {
+                Reply::Determined(determined)
+            };
         }
         Reply::Conflicts(conflicts)
     }
@@ -307,6 +337,8 @@ impl<C: Codec> Connection<C> {
             return Reply::Failed(TransactionFault::NotVoted.into());
         }
         let tid = state.apply(self.number, &self.writes);
+        let blobs = mem::take(&mut self.extras.blobs);
+        state.blobs.extend(blobs.into_iter().map(|(oid, blob)| ((oid, tid), blob)));
         self.end(state);
         state.finish_fails.clone().map_or(Reply::Tid(tid), Reply::Failed)
     }
@@ -315,6 +347,7 @@ impl<C: Codec> Connection<C> {
         self.is_begun = false;
         self.writes.clear();
         self.checks.clear();
+        self.extras.end();
         if state.voted == Some(self.number) {
             state.voted = None;
             self.world.vote_is_over.notify_all();
