@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::{Failure, Oid, Tid};
 
-use crate::mailbox::{Mailbox, ReplyTo};
+use crate::blobs::{self, BlobFile, Upload};
+use crate::mailbox::{Completion, Mailbox, ReplyTo};
 
 /// What a session may ask of a storage.
 ///
@@ -53,6 +54,33 @@ pub trait Storage: Send + Sync {
     /// The oids changed after `since` and up to `until`, each once; `None` if that is not known.
     fn invalidations(&self, since: Tid, until: Tid) -> Option<Vec<Oid>>;
 
+    /// Whether there is a place for blobs.
+    fn has_blobs(&self) -> bool {
+        false
+    }
+
+    /// A place for a blob whose bytes come piece by piece, for [`Transaction::store_blob`]. Waits
+    /// for nothing.
+    fn begin_upload(&self) -> Result<Upload, Failure> {
+        Err(blobs::not_configured())
+    }
+
+    /// Same, for a blob that a client has put into the directory of `oid` as `file`. It is the
+    /// storage's from the vote on, or from [`Upload::end`].
+    fn take_shared(&self, _oid: Oid, _file: &str) -> Result<Upload, Failure> {
+        Err(blobs::not_configured())
+    }
+
+    /// Opens the blob of a revision: [`Completion::BlobOpened`].
+    fn open_blob(&self, _oid: Oid, _serial: Tid, reply: ReplyTo) {
+        reply.send(Completion::BlobOpened(Err(blobs::not_configured())));
+    }
+
+    /// So many bytes of a blob from `offset`, all of which it has: [`Completion::BlobRead`].
+    fn read_blob(&self, _file: &BlobFile, _offset: u64, _bytes: usize, reply: ReplyTo) {
+        reply.send(Completion::BlobRead(Err("there are no blobs".to_owned())));
+    }
+
     /// State of the commit locks.
     fn lock_state(&self) -> LockState;
 
@@ -71,6 +99,17 @@ pub trait Transaction: Send {
     /// Writes a revision of `oid`, which is below 2^63, on top of revision `serial`; a later store
     /// replaces it.
     fn store(&mut self, oid: Oid, serial: Tid, data: Bytes) -> Result<(), Failure>;
+
+    /// Same as [`Self::store`], with a blob, which all bytes have been given to. A later store of
+    /// the object keeps the blob, as when a client has resolved a conflict; a later blob replaces
+    /// it.
+    fn store_blob(
+        &mut self,
+        oid: Oid,
+        serial: Tid,
+        data: Bytes,
+        blob: Upload,
+    ) -> Result<(), Failure>;
 
     /// Deletes `oid`, whose current revision must be `serial`.
     fn delete(&mut self, oid: Oid, serial: Tid) -> Result<(), Failure>;

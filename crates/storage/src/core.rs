@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use protocol::{Failure, Loaded, Oid, Tid};
 
 use crate::api::{Extent, Found, LockState, Meta, Storage, Transaction, Which};
+use crate::blobs::{self, BlobFile, BlobStore, Upload};
 use crate::commit::committer::{self, CommitQueue};
 use crate::commit::publish::Publisher;
 use crate::commit::spill::SpillPool;
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     /// `None`: all transactions stay in memory.
     pub(crate) spill: Option<Arc<SpillPool>>,
+    /// `None`: no directory is configured.
+    pub(crate) blobs: Option<Arc<BlobStore>>,
     pub(crate) options: Options,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) owners: AtomicU64,
@@ -71,6 +74,20 @@ impl Core {
             }
             Lookup::Younger => Ok(None),
             Lookup::Revision { .. } | Lookup::Unknown => Err(Failure::UnknownOid(oid)),
+        }
+    }
+
+    pub(crate) fn blob_store(&self) -> Result<&Arc<BlobStore>, Failure> {
+        self.blobs.as_ref().ok_or_else(blobs::not_configured)
+    }
+
+    /// Whether a revision has a blob is said by the file: records that were copied without theirs
+    /// do not say it. A file whose transaction is not finished is of no revision.
+    fn open_blob(&self, oid: Oid, serial: Tid) -> Result<BlobFile, Failure> {
+        let blobs = self.blob_store()?;
+        match self.find(oid, Which::Serial(serial)) {
+            Ok(Some(_)) => blobs.open(oid, serial),
+            Ok(None) | Err(_) => Err(Failure::UnknownBlob { oid, serial }),
         }
     }
 
@@ -118,6 +135,7 @@ impl NativeStorage {
         let _ = committer.join();
         self.core.refusing.get_or_init(|| "it is closed".to_owned());
         self.core.pool.close();
+        self.core.blobs.iter().for_each(|blobs| blobs.close());
         true
     }
 }
@@ -194,6 +212,32 @@ impl Storage for NativeStorage {
 
     fn invalidations(&self, since: Tid, until: Tid) -> Option<Vec<Oid>> {
         self.core.publisher.invalidations(since, until)
+    }
+
+    fn has_blobs(&self) -> bool {
+        self.core.blobs.is_some()
+    }
+
+    fn begin_upload(&self) -> Result<Upload, Failure> {
+        Ok(self.core.blob_store()?.upload())
+    }
+
+    fn take_shared(&self, oid: Oid, file: &str) -> Result<Upload, Failure> {
+        self.core.blob_store()?.take_shared(oid, file)
+    }
+
+    fn open_blob(&self, oid: Oid, serial: Tid, reply: ReplyTo) {
+        let core = Arc::clone(&self.core);
+        self.core.pool.run(move || {
+            reply.send(Completion::BlobOpened(core.open_blob(oid, serial)));
+        });
+    }
+
+    fn read_blob(&self, file: &BlobFile, offset: u64, bytes: usize, reply: ReplyTo) {
+        let file = file.clone();
+        self.core.pool.run(move || {
+            reply.send(Completion::BlobRead(file.read(offset, bytes)));
+        });
     }
 
     fn lock_state(&self) -> LockState {

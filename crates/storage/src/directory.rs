@@ -58,7 +58,7 @@ impl Directory {
         check_writable(&**disk, dir)?;
         let names = disk::list_if_there(&**disk, dir).map_err(OpenError::io(dir))?;
         let has_lock = names.iter().any(|name| name == LOCK);
-        let lock = has_lock.then(|| take_lock(&**disk, dir)).transpose()?;
+        let lock = has_lock.then(|| take_lock(&**disk, dir, LOCK)).transpose()?;
         let content = Content::find(disk, dir, options)?;
         Ok(Self { disk: Arc::clone(disk), dir: dir.to_owned(), lock, content })
     }
@@ -70,7 +70,7 @@ impl Directory {
             Some(lock) => (lock, content),
             None => {
                 create_durably(&*disk, &dir).map_err(OpenError::io(&dir))?;
-                let lock = take_lock(&*disk, &dir)?;
+                let lock = take_lock(&*disk, &dir, LOCK)?;
                 // Until now nobody was kept out: what was found may be old.
                 (lock, Content::find(&disk, &dir, options)?)
             }
@@ -156,7 +156,7 @@ fn is_of_another_kind(error: &io::Error) -> bool {
 }
 
 /// A storage writes into its directory; a new one is made in the nearest one that exists.
-fn check_writable(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn check_writable(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     for place in dir.ancestors() {
         let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
         match disk.check_writable(place) {
@@ -167,8 +167,13 @@ fn check_writable(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Lock>, OpenError> {
-    disk.lock(&dir.join(LOCK)).map_err(|error| match error.kind() {
+/// Keeps other processes out of `dir`, by its file `name`.
+pub(crate) fn take_lock(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+) -> Result<Box<dyn Lock>, OpenError> {
+    disk.lock(&dir.join(name)).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => OpenError::Locked(dir.to_owned()),
         _ => OpenError::io(dir)(error),
     })
@@ -182,7 +187,7 @@ fn sweep(disk: &dyn Disk, temporary: &Path) -> io::Result<()> {
 }
 
 /// Makes a directory and its missing parents, all of them durably.
-fn create_durably(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+pub(crate) fn create_durably(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     let is_missing = |dir: &&Path| {
         let listed = disk.list(dir);
         listed.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)

@@ -10,6 +10,7 @@
 //! Start reading at [`api`], then `commit` for the commit path and `log` for what is on disk.
 
 pub mod api;
+mod blobs;
 mod commit;
 mod core;
 mod directory;
@@ -26,6 +27,7 @@ mod sync;
 mod vital;
 
 pub use api::{Extent, Found, LockState, Meta, Storage, Transaction, Which};
+pub use blobs::{BlobFile, Upload};
 pub use mailbox::{
     Completion, Event, Invalidation, Mailbox, Overflowed, ReplyTo, Ticket, Vote, Wake,
 };

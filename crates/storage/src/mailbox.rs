@@ -5,7 +5,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use protocol::{Conflict, Failure, Loaded, Oid, Tid};
+
+use crate::blobs::BlobFile;
 
 /// Events for one connection, in the order in which they must leave.
 ///
@@ -91,6 +94,12 @@ pub enum Completion {
     Loaded(Result<Option<Loaded<Vec<u8>>>, Failure>),
     /// Of [`crate::Storage::new_oids`].
     Oids(Result<Vec<Oid>, Failure>),
+    /// Of [`crate::Upload::write`] and [`crate::Upload::end`]: the bytes take no memory any more.
+    BlobTaken,
+    /// Of [`crate::Storage::open_blob`].
+    BlobOpened(Result<BlobFile, Failure>),
+    /// Of [`crate::Storage::read_blob`]; the error names the file.
+    BlobRead(Result<Bytes, String>),
 }
 
 /// How a vote ends, if it does not fail.

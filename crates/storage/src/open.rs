@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::api::Storage;
+use crate::blobs::{self, BlobStore};
 use crate::commit::committer::CommitQueue;
 use crate::commit::publish::Publisher;
 use crate::commit::spill::SpillPool;
@@ -183,7 +184,9 @@ pub fn prepare(
         Kind::Memory => None,
         Kind::File(dir) => Some(Directory::look(disk, dir, &options)?),
     };
-    Ok(Prepared { options, directory })
+    let look_at_blobs = |dir| blobs::Survey::look(disk, dir);
+    let blobs = location.blobs.as_deref().map(look_at_blobs).transpose()?;
+    Ok(Prepared { options, directory, blobs })
 }
 
 /// A storage that can be started.
@@ -192,6 +195,7 @@ pub struct Prepared {
     options: Options,
     /// `None`: it is in memory.
     directory: Option<Directory>,
+    blobs: Option<blobs::Survey>,
 }
 
 impl Prepared {
@@ -204,7 +208,8 @@ impl Prepared {
                 (parts, Some(lock))
             }
         };
-        Ok(Arc::new(NativeStorage::start(parts.core(self.options, clock)?, lock)?))
+        let blobs = self.blobs.map(|blobs| blobs.settle(&parts.index)).transpose()?;
+        Ok(Arc::new(NativeStorage::start(parts.core(self.options, clock, blobs)?, lock)?))
     }
 }
 
@@ -228,7 +233,12 @@ impl Parts {
         }
     }
 
-    fn core(self, options: Options, clock: Arc<dyn Clock>) -> Result<Core, OpenError> {
+    fn core(
+        self,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        blobs: Option<Arc<BlobStore>>,
+    ) -> Result<Core, OpenError> {
         let Recovered { last_tid, last_transactions, complete_above, .. } = self.found;
         let remember = options.invalidation_queue_size;
         Ok(Core {
@@ -240,6 +250,7 @@ impl Parts {
             oids: self.oids,
             pool: Pool::new(options.reader_threads).map_err(OpenError::Thread)?,
             spill: self.spill,
+            blobs,
             options,
             clock,
             owners: AtomicU64::new(0),
@@ -266,6 +277,14 @@ pub enum OpenError {
     /// Another process has it open.
     #[error("{}: in use by another process", .0.display())]
     Locked(PathBuf),
+    /// The blob directory cannot be used.
+    #[error("{}: {what}", path.display())]
+    Blobs {
+        /// What says so.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
     /// A file that must be there is not.
     #[error("{}: missing", .0.display())]
     Missing(PathBuf),

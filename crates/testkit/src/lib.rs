@@ -14,6 +14,7 @@
 // A helper of tests fails as a test does.
 #![allow(clippy::panic)]
 
+mod blobs;
 mod clock;
 pub mod compare;
 pub mod conformance;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use protocol::{Failure, Loaded, Oid, Tid};
 use storage::{
     Completion, Event, Extent, Found, Invalidation, LockState, Mailbox, Meta, ReplyTo, Storage,
-    Transaction, Vote, Which,
+    Transaction, Upload, Vote, Which,
 };
 
 #[derive(Default)]
@@ -159,6 +159,10 @@ impl Handle {
 impl Transaction for Handle {
     fn store(&mut self, _: Oid, _: Tid, _: Bytes) -> Result<(), Failure> {
         self.state().store_fails.take().map_or(Ok(()), Err)
+    }
+
+    fn store_blob(&mut self, oid: Oid, serial: Tid, data: Bytes, _: Upload) -> Result<(), Failure> {
+        self.store(oid, serial, data)
     }
 
     fn delete(&mut self, _: Oid, _: Tid) -> Result<(), Failure> {

@@ -2,12 +2,13 @@
 //! [`Sync::Each`]), gives them their tids, appends them with one write and one sync, and publishes
 //! them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::thread;
 
-use protocol::{Failure, Tid};
+use protocol::{Failure, Oid, Tid};
 
+use crate::blobs::Upload;
 use crate::commit::tids::tid_after;
 use crate::commit::transaction::Pending;
 use crate::core::Core;
@@ -23,6 +24,7 @@ pub(crate) struct Finish {
     pub(crate) pending: Arc<Pending>,
     /// By ascending oid, each once.
     pub(crate) records: Vec<Record>,
+    pub(crate) blobs: BTreeMap<Oid, Upload>,
     pub(crate) promised_bytes: u64,
     pub(crate) reply: ReplyTo,
 }
@@ -149,6 +151,7 @@ fn commit(core: &Arc<Core>, mut batch: Vec<Committing>, places: &mut Vec<Place>)
     while !batch.is_empty() {
         let failure = match append(core, &batch, places) {
             Ok(()) => {
+                batch.iter().for_each(Committing::keep_blobs);
                 publish(core, &batch, places);
                 batch.iter().for_each(|one| core.release(one.finish.pending.owner));
                 if batch.iter().any(|one| one.finish.pending.has_file()) {
@@ -177,6 +180,9 @@ fn append(
     places: &mut Vec<Place>,
 ) -> Result<(), (Option<usize>, Failure)> {
     core.refusal().map_err(|failure| (None, failure))?;
+    for (one, committing) in batch.iter().enumerate() {
+        committing.place_blobs().map_err(|failure| (Some(one), failure))?;
+    }
     let transactions: Vec<_> = batch
         .iter()
         .map(|committing| LogTransaction {
@@ -194,6 +200,7 @@ fn append(
             AppendError::TakenBack(_) => None,
             AppendError::InDoubt(_) => {
                 core.refuse_writes(&error.to_string());
+                batch.iter().for_each(Committing::leave_blobs);
                 None
             }
         };
@@ -213,6 +220,7 @@ fn publish(core: &Arc<Core>, batch: &[Committing], places: &[Place]) {
 
 /// Gives up what a transaction holds. The answer comes last, so that whoever has it and tries again does not meet its old locks.
 fn fail(core: &Arc<Core>, finish: &Finish, failure: Failure) {
+    finish.take_back_blobs();
     core.log.forget(finish.promised_bytes);
     core.release(finish.pending.owner);
     finish.reply.send(Completion::Finished(Err(failure)));

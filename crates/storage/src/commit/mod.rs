@@ -3,6 +3,7 @@
 //! `transaction` holds a client's transaction, `vote` takes it through the locks, `committer` is
 //! the one thread that appends, and `publish` makes the result visible and tells everybody.
 
+mod blobs;
 pub(crate) mod committer;
 pub(crate) mod publish;
 pub(crate) mod spill;

@@ -1,5 +1,6 @@
 //! A client's transaction.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use protocol::{Failure, Oid, Tid, TransactionFault};
 
 use crate::api::{Meta, Transaction};
+use crate::blobs::Upload;
 use crate::commit::committer::{self, Finish};
 use crate::commit::spill::SpillFile;
 use crate::core::Core;
@@ -36,6 +38,8 @@ pub(crate) struct State {
     pub(crate) promised_bytes: u64,
     /// What becomes of `writes` at a successful vote: by ascending oid, each once.
     pub(crate) records: Vec<Record>,
+    /// Blobs of objects in `writes` or `records`.
+    pub(crate) blobs: BTreeMap<Oid, Upload>,
     /// What `writes` and `checks` take.
     memory_bytes: usize,
     spill: Option<Arc<SpillFile>>,
@@ -78,9 +82,10 @@ pub(crate) enum Check {
 }
 
 impl Write {
-    pub(crate) fn into_record(self) -> Record {
+    pub(crate) fn into_record(self, has_blob: bool) -> Record {
         let Self { oid, payload, crc, .. } = self;
-        Record { oid, payload, has_blob: false, origin: Tid::ZERO, crc }
+        let has_blob = has_blob && !matches!(payload, Payload::None);
+        Record { oid, payload, has_blob, origin: Tid::ZERO, crc }
     }
 }
 
@@ -161,6 +166,7 @@ impl State {
             checks: Vec::new(),
             promised_bytes: 0,
             records: Vec::new(),
+            blobs: BTreeMap::new(),
             memory_bytes: 0,
             spill: None,
         }
@@ -216,6 +222,18 @@ impl Transaction for Handle {
         self.write(oid, Check::Store(serial), Some(data))
     }
 
+    fn store_blob(
+        &mut self,
+        oid: Oid,
+        serial: Tid,
+        data: Bytes,
+        blob: Upload,
+    ) -> Result<(), Failure> {
+        self.write(oid, Check::Store(serial), Some(data))?;
+        self.open()?.blobs.insert(oid, blob);
+        Ok(())
+    }
+
     fn delete(&mut self, oid: Oid, serial: Tid) -> Result<(), Failure> {
         self.write(oid, Check::Delete(serial), None)
     }
@@ -248,8 +266,9 @@ impl Transaction for Handle {
         let pending = Arc::clone(&self.pending);
         let promised_bytes = std::mem::take(&mut state.promised_bytes);
         let records = std::mem::take(&mut state.records);
+        let blobs = std::mem::take(&mut state.blobs);
         drop(state);
-        committer::enqueue(&self.core, Finish { pending, records, promised_bytes, reply });
+        committer::enqueue(&self.core, Finish { pending, records, blobs, promised_bytes, reply });
         Ok(())
     }
 }
@@ -264,6 +283,7 @@ impl Drop for Handle {
         let promised_bytes = std::mem::take(&mut state.promised_bytes);
         state.writes = Vec::new();
         state.records = Vec::new();
+        state.blobs = BTreeMap::new();
         drop(state);
         self.core.log.forget(promised_bytes);
         self.core.release(self.pending.owner);

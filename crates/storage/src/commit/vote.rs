@@ -19,13 +19,17 @@ use crate::sync::MutexGuard;
 impl Core {
     /// Takes a transaction in [`Stage::Voting`] through the locks; the answer may come later.
     pub(crate) fn vote(self: &Arc<Self>, pending: &Arc<Pending>) {
-        let wants = {
-            let mut state = pending.lock();
-            keep_last_writes(&mut state.writes);
-            self.wants(&pending.meta, &state)
-        };
+        // Blobs first: large ones take long, and nobody should wait for locks meanwhile.
+        self.with_blobs(pending, pending.lock(), Self::take_locks);
+    }
+
+    /// Whoever aborts waits for `state`, and so gives the locks up after they were taken.
+    fn take_locks(self: &Arc<Self>, pending: &Arc<Pending>, mut state: MutexGuard<'_, State>) {
+        keep_last_writes(&mut state.writes);
+        let wants = self.wants(&pending.meta, &state);
         let granted =
             self.locks.acquire(pending.owner, wants, self.clock.now(), Arc::clone(pending));
+        drop(state);
         self.decide_all(granted);
     }
 
@@ -58,7 +62,12 @@ impl Core {
         match self.check(&pending.meta, &state) {
             Ok(stale) if stale.is_empty() => {
                 let writes = std::mem::take(&mut state.writes);
-                state.records = writes.into_iter().map(Write::into_record).collect();
+                let record = |write: Write| {
+                    let has_blob = state.blobs.contains_key(&write.oid);
+                    write.into_record(has_blob)
+                };
+                state.records = writes.into_iter().map(record).collect();
+                state.drop_unused_blobs();
                 self.secure_space(pending, state);
                 None
             }
@@ -100,7 +109,7 @@ impl Core {
 
     /// Answers a vote whose locks are released; where that needs a temporary file, on another
     /// thread.
-    fn refuse(&self, pending: Arc<Pending>, refused: Result<Vec<Stale>, Failure>) {
+    pub(super) fn refuse(&self, pending: Arc<Pending>, refused: Result<Vec<Stale>, Failure>) {
         let reads = refused.as_ref().is_ok_and(|stale| stale.iter().any(Stale::is_spilled));
         let answer = move || {
             let conflicts =
@@ -185,7 +194,7 @@ impl Core {
 const CONFLICT_BYTES: u64 = 64 << 20;
 
 /// A store on an old revision.
-struct Stale {
+pub(super) struct Stale {
     oid: Oid,
     committed: Tid,
     given: Tid,

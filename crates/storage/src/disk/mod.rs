@@ -32,6 +32,15 @@ pub trait Disk: Debug + Send + Sync {
     /// Renames a file within a file system, replacing `to`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name, `to`, which must not exist. Not all file systems can.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Whether a name is that of a file, and not of a directory, a symbolic link or a device.
+    fn is_file(&self, path: &Path) -> io::Result<bool>;
+
+    /// Lets nobody write a file, and those read it who may read the directory `like`.
+    fn make_read_only(&self, path: &Path, like: &Path) -> io::Result<()>;
+
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
@@ -54,6 +63,8 @@ pub trait Lock: Debug + Send + Sync {}
 pub enum Open {
     /// It must exist.
     Existing,
+    /// It must exist, and is not written.
+    ReadOnly,
     /// It must not exist.
     New,
     /// It is created or emptied.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ pub struct RealDisk;
 impl Disk for RealDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
-        options.read(true).write(true);
+        options.read(true).write(how != Open::ReadOnly);
         match how {
-            Open::Existing => (),
+            Open::Existing | Open::ReadOnly => (),
             Open::New => {
                 options.create_new(true);
             }
@@ -50,6 +50,19 @@ impl Disk for RealDisk {
         fs::rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn is_file(&self, path: &Path) -> io::Result<bool> {
+        Ok(fs::symlink_metadata(path)?.is_file())
+    }
+
+    fn make_read_only(&self, path: &Path, like: &Path) -> io::Result<()> {
+        let readers = fs::metadata(like)?.permissions().mode() & READ;
+        fs::set_permissions(path, fs::Permissions::from_mode(OWNER_READS | readers))
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -73,6 +86,10 @@ impl Disk for RealDisk {
         Ok(Box::new(RealLock { _file: file }))
     }
 }
+
+/// Permission bits.
+const READ: u32 = 0o444;
+const OWNER_READS: u32 = 0o400;
 
 /// The lock is the open file description's, so it ends with the process, however that ends.
 #[derive(Debug)]

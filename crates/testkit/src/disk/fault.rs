@@ -17,6 +17,8 @@ pub enum Call {
     CreateDir,
     List,
     Rename,
+    Link,
+    MakeReadOnly,
     Remove,
     CheckWritable,
     SyncDir,

@@ -202,9 +202,9 @@ impl Disk for SimDisk {
         let (mut state, _) = self.shared.enter(Call::Open, path)?;
         let found = state.tree.file(path);
         let file = match (found, how) {
-            (None, Open::Existing) => return Err(state.tree.missing(path)),
+            (None, Open::Existing | Open::ReadOnly) => return Err(state.tree.missing(path)),
             (Some(_), Open::New) => return Err(io::ErrorKind::AlreadyExists.into()),
-            (Some(file), Open::Existing) => file,
+            (Some(file), Open::Existing | Open::ReadOnly) => file,
             (Some(file), Open::Truncated) => {
                 state.record(path, Change::SetLen { file, len: 0 });
                 file
@@ -248,6 +248,35 @@ impl Disk for SimDisk {
         }
         state.record(from, Change::Rename { to: to.to_owned() });
         Ok(())
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (mut state, _) = self.shared.enter(Call::Link, from)?;
+        if state.tree.file(from).is_none() {
+            return Err(state.tree.missing(from));
+        }
+        state.tree.check_parent(to)?;
+        if state.tree.is_dir(to) || state.tree.file(to).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.record(from, Change::Link { to: to.to_owned() });
+        Ok(())
+    }
+
+    fn is_file(&self, path: &Path) -> io::Result<bool> {
+        let state = self.shared.lock();
+        if state.tree.file(path).is_some() {
+            return Ok(true);
+        }
+        if state.tree.is_dir(path) { Ok(false) } else { Err(state.tree.missing(path)) }
+    }
+
+    fn make_read_only(&self, path: &Path, like: &Path) -> io::Result<()> {
+        let (state, _) = self.shared.enter(Call::MakeReadOnly, path)?;
+        if state.tree.file(path).is_none() {
+            return Err(state.tree.missing(path));
+        }
+        if state.tree.is_dir(like) { Ok(()) } else { Err(state.tree.missing(like)) }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -29,6 +29,11 @@ pub enum Change {
         /// The new path.
         to: PathBuf,
     },
+    /// The file got a second name.
+    Link {
+        /// The new path.
+        to: PathBuf,
+    },
     /// The name went away.
     Remove,
     /// All changes of the directory are durable.
@@ -80,6 +85,7 @@ impl fmt::Debug for Change {
             Self::Create { .. } => f.write_str("create"),
             Self::CreateDir => f.write_str("create directory"),
             Self::Rename { to } => write!(f, "rename to {}", to.display()),
+            Self::Link { to } => write!(f, "link to {}", to.display()),
             Self::Remove => f.write_str("remove"),
             Self::SyncDir => f.write_str("sync directory"),
             Self::Write { offset, data, .. } => {

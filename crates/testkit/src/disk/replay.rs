@@ -55,6 +55,10 @@ impl Replay {
                 let file = self.file(&op.path);
                 self.move_entries(vec![(path(), Entry::Nothing), (to.clone(), file)]);
             }
+            Change::Link { to } => {
+                let file = self.file(&op.path);
+                self.move_entries(vec![(to.clone(), file)]);
+            }
             Change::Remove => self.move_entries(vec![(path(), Entry::Nothing)]),
             Change::SyncDir => self.sync_dir(&op.path),
             Change::Write { file, offset, data } => {

@@ -73,7 +73,8 @@ impl State {
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
-        self.tree.names.values().map(|&file| self.taken_bytes(file)).sum()
+        let named: BTreeSet<_> = self.tree.names.values().copied().collect();
+        named.into_iter().map(|file| self.taken_bytes(file)).sum()
     }
 
     fn taken_bytes(&self, file: FileId) -> u64 {
@@ -119,6 +120,10 @@ impl Tree {
             }
             Change::Rename { to } => {
                 let file = self.names.remove(&op.path).expect("checked before it was recorded");
+                self.names.insert(to.clone(), file);
+            }
+            Change::Link { to } => {
+                let file = self.file(&op.path).expect("checked before it was recorded");
                 self.names.insert(to.clone(), file);
             }
             Change::Remove => {
