@@ -174,10 +174,11 @@ impl Connection {
     }
 
     /// Whether [`Self::handle`] left something alone because of the output, of which enough is
-    /// written now: requests, or the mailbox, of which nobody will be told again.
+    /// written now: requests, a blob, or the mailbox, of which nobody will be told again.
     pub fn has_work(&self) -> bool {
         let has_requests = || self.output.rest().is_empty() && self.wants_input();
-        self.postponed && !self.output_is_high()
+        let has_blob = || matches!(&self.stage, Stage::Serving(session) if session.wants_output());
+        !self.output_is_high() && (self.postponed || has_blob())
             || has_requests() && buffers::has_frame(&self.input)
     }
 

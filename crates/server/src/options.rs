@@ -36,8 +36,9 @@ pub struct Options {
     pub listen: Vec<Endpoint>,
 
     /// Serve this storage under this name (repeatable). file:DIR keeps the data in a directory,
-    /// which is created; memory: forgets them at exit. Either may be followed by ?blobs=DIR, which is
-    /// accepted and not used: this version serves no blobs
+    /// which is created; memory: forgets them at exit. Either may be followed by ?blobs=DIR, a
+    /// directory for blobs in the layout that ZODB calls bushy, which clients may share; it is
+    /// created, too. Without it, blobs are refused
     #[arg(
         long,
         value_name = "NAME=URL",
@@ -267,7 +268,7 @@ impl Options {
 
     /// The directories that storages will use, to find two names for one.
     pub(crate) fn directories(&self) -> impl Iterator<Item = (&Named, PathBuf)> {
-        self.storage.iter().filter_map(|named| Some((named, named.directory()?)))
+        self.storage.iter().flat_map(|named| named.directories().map(move |path| (named, path)))
     }
 }
 
@@ -278,6 +279,8 @@ and SIGINT stop the server in order; a second one stops it at once.
 Examples:
   Everything by default: the data in ./zeoxide-data, ZEO clients at port 8100
       --listen zeo://127.0.0.1:8100 --storage 1=file:zeoxide-data
+  With blobs, in a directory that ZODB or clients on this machine may use as well
+      --storage '1=file:data?blobs=blobs'
   A second storage, for clients on this machine only
       --listen zeo+unix:///run/zeoxide.sock --storage 1=file:/srv/main --storage log=file:/srv/log";
 

@@ -14,6 +14,7 @@ pub(crate) trait Peer: Send {
     fn handle_input(&mut self, input: &mut BytesMut, output: &mut Vec<u8>) -> Result<(), Closed>;
     fn handle_mailbox(&mut self, output: &mut Vec<u8>) -> Result<(), Closed>;
     fn wants_input(&self, output: &[u8]) -> bool;
+    fn wants_output(&self) -> bool;
     fn finishing(&self) -> bool;
     fn label(&self) -> &str;
 }
@@ -29,6 +30,10 @@ impl<C: Codec> Peer for Session<C> {
 
     fn wants_input(&self, output: &[u8]) -> bool {
         self.wants_input(output)
+    }
+
+    fn wants_output(&self) -> bool {
+        self.wants_output()
     }
 
     fn finishing(&self) -> bool {

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::listen::{self, Bound, Listener};
 use crate::options::Options;
 use crate::shared::{Phase, Server};
-use crate::storages::{self, Named};
+use crate::storages;
 
 /// What makes one server binary different from another.
 pub trait Runtime {
@@ -140,9 +140,6 @@ fn start(options: &Options) -> anyhow::Result<Started> {
     let storages = storages::open(options)?;
     for (name, hosted) in &storages {
         info!(name, storage = hosted.storage.name(), "opened");
-    }
-    for Named { name, .. } in options.storage.iter().filter(|one| one.location.blobs.is_some()) {
-        warn!(name, "blobs are not served by this version: uploads are refused");
     }
     let host = Host { storages, read_only: options.read_only, started: clock::now() };
     let connections_max = options.max_connections.unwrap_or(u32::MAX) as usize;

@@ -22,15 +22,15 @@ pub struct Named {
 }
 
 impl Named {
-    /// The directory that this storage keeps its data in, if it has one. Absolute.
-    pub(crate) fn directory(&self) -> Option<PathBuf> {
-        match &self.location.kind {
-            // An unreadable working directory leaves the path as it is.
-            Kind::File(directory) => {
-                Some(std::path::absolute(directory).unwrap_or_else(|_| directory.clone()))
-            }
+    /// The directories that this storage keeps its data and its blobs in. Absolute.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        let data = match &self.location.kind {
+            Kind::File(directory) => Some(directory),
             Kind::Memory => None,
-        }
+        };
+        // An unreadable working directory leaves the path as it is.
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        data.into_iter().chain(&self.location.blobs).map(absolute)
     }
 }
 
@@ -66,7 +66,11 @@ pub(crate) fn check(options: &Options) -> anyhow::Result<()> {
     for (named, directory) in options.directories() {
         let directory = real(&directory);
         if let Some(other) = seen.insert(directory.clone(), &named.name) {
-            bail!("storages '{other}' and '{}' are both in {}", named.name, directory.display());
+            let directory = directory.display();
+            if *other == named.name {
+                bail!("storage '{other}' has its data and its blobs in one directory, {directory}");
+            }
+            bail!("storages '{other}' and '{}' are both in {directory}", named.name);
         }
     }
     Ok(())

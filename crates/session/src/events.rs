@@ -27,7 +27,7 @@ impl<C: Codec> Session<C> {
         if self.events.capacity() > KEPT_EVENTS {
             self.events = VecDeque::new();
         }
-        Ok(())
+        self.download(output)
     }
 
     fn invalidated(
@@ -62,6 +62,12 @@ impl<C: Codec> Session<C> {
                 let data = loaded.and_then(|loaded| loaded.ok_or(Failure::UnknownOid(oid)));
                 self.answer(id, data.map(|loaded| Reply::Data(loaded.data.into())), output)
             }
+            (Asked::BlobTaken { bytes }, Completion::BlobTaken) => {
+                self.blob_taken(bytes);
+                Ok(())
+            }
+            (Asked::BlobOpened, Completion::BlobOpened(opened)) => self.blob_opened(opened, output),
+            (Asked::BlobRead, Completion::BlobRead(read)) => self.blob_read(read, output),
             (asked, completion) => {
                 debug_assert!(false, "{asked:?} was answered by {completion:?}");
                 Ok(())

@@ -9,6 +9,7 @@
 //! Start reading at [`Session`]; the ordering rule that it keeps is told there.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod blobs;
 mod events;
 mod host;
 mod reads;

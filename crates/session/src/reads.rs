@@ -7,12 +7,22 @@ use crate::session::{Asked, Closed, Session};
 
 /// What clients may rely on, most special first. (ZEO's client offers a method only if its
 /// interface is here.)
-const INTERFACES: [Interface; 4] = [
+const INTERFACES: [Interface; 6] = [
+    ("ZODB.interfaces", "IBlobStorageRestoreable"),
+    ("ZODB.interfaces", "IBlobStorage"),
     ("ZODB.interfaces", "IStorageRestoreable"),
     ("ZODB.interfaces", "IExternalGC"),
     ("ZODB.interfaces", "IStorage"),
     ("zope.interface", "Interface"),
 ];
+
+/// Those of `INTERFACES` that are about blobs come first.
+const BLOB_INTERFACES: usize = 2;
+
+fn interfaces(has_blobs: bool) -> Vec<Interface> {
+    let without = if has_blobs { 0 } else { BLOB_INTERFACES };
+    INTERFACES.into_iter().skip(without).collect()
+}
 
 /// A record larger than this does not keep its buffer.
 const KEPT_DATA_BYTES: usize = 128 << 10;
@@ -55,7 +65,7 @@ impl<C: Codec> Session<C> {
                     name: storage.name(),
                     supports_undo: false,
                     supports_record_iternext: false,
-                    interfaces: INTERFACES.to_vec(),
+                    interfaces: interfaces(storage.has_blobs()),
                 })
             }
             // Not the storage's last tid: its invalidation may still be in the mailbox.

@@ -10,6 +10,7 @@ use protocol::frame::{self, TooLong};
 use protocol::{Call, Codec, Failure, Limits, Malformed, MessageId, Oid, Reply, Request, Tid};
 use storage::{Event, Mailbox, Overflowed, ReplyTo, Storage, Ticket};
 
+use crate::blobs::Blobs;
 use crate::host::{Host, Hosted, count, uncount};
 use crate::transactions::OpenTransaction;
 
@@ -45,6 +46,7 @@ pub struct Session<C> {
     /// What has been asked of the storage and not been answered.
     pub(crate) asked: BTreeMap<Ticket, Asked>,
     next_ticket: u64,
+    pub(crate) blobs: Blobs,
     pub(crate) events: VecDeque<Event>,
     /// Record data on their way from the storage to the output.
     pub(crate) data: Vec<u8>,
@@ -64,11 +66,29 @@ pub(crate) struct Joined {
 /// A question whose answer comes through the mailbox. Without an id nobody waits for it.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    LoadBefore { id: Option<MessageId>, oid: Oid },
-    LoadSerial { id: Option<MessageId>, oid: Oid },
-    NewOids { id: Option<MessageId> },
-    Vote { id: Option<MessageId> },
-    Finish { id: Option<MessageId> },
+    LoadBefore {
+        id: Option<MessageId>,
+        oid: Oid,
+    },
+    LoadSerial {
+        id: Option<MessageId>,
+        oid: Oid,
+    },
+    NewOids {
+        id: Option<MessageId>,
+    },
+    Vote {
+        id: Option<MessageId>,
+    },
+    Finish {
+        id: Option<MessageId>,
+    },
+    BlobTaken {
+        bytes: usize,
+    },
+    /// Of the download that is under way, as is the next one.
+    BlobOpened,
+    BlobRead,
 }
 
 /// Why a connection must be closed.
@@ -92,6 +112,9 @@ pub enum Closed {
     /// An answer is too long for the protocol.
     #[error("a message of more than 4 GiB cannot be sent")]
     ReplyTooLong,
+    /// A blob cannot be read to its end, and only this can tell the client.
+    #[error("{0}")]
+    Blob(String),
 }
 
 impl<C: Codec> Session<C> {
@@ -107,6 +130,7 @@ impl<C: Codec> Session<C> {
             joined: None,
             asked: BTreeMap::new(),
             next_ticket: 0,
+            blobs: Blobs::default(),
             events: VecDeque::new(),
             data: Vec::new(),
             loads: 0,
@@ -133,7 +157,15 @@ impl<C: Codec> Session<C> {
     /// Whether requests are handled: not while too much output or too many answers are
     /// outstanding. The owner then reads no further input, so that the client has to wait.
     pub fn wants_input(&self, output: &[u8]) -> bool {
-        output.len() < HIGH_WATER_BYTES && self.asked.len() < MAX_OUTSTANDING
+        output.len() < HIGH_WATER_BYTES
+            && self.asked.len() < MAX_OUTSTANDING
+            && self.blobs.want_input()
+    }
+
+    /// Whether [`Self::handle_mailbox`] has more to append when there is room in the output,
+    /// of which no event will tell.
+    pub fn wants_output(&self) -> bool {
+        self.blobs.want_output()
     }
 
     /// Whether a finish was asked and is not answered yet.
@@ -171,6 +203,11 @@ impl<C: Codec> Session<C> {
             | Request::Vote { .. }
             | Request::Finish { .. }
             | Request::Abort { .. } => self.handle_transaction(id, request, output),
+            blob @ (Request::BlobStart { .. }
+            | Request::BlobChunk { .. }
+            | Request::BlobEnd { .. }
+            | Request::BlobShared { .. }
+            | Request::LoadBlob { .. }) => self.handle_blob(id, blob, output),
             read => self.handle_read(id, read, output),
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use protocol::{
     Begin, Codec, Failure, MessageId, Oid, Reply, Request, Tid, TransactionFault, TransactionId,
 };
-use storage::{Meta, Transaction};
+use storage::{Meta, Transaction, Upload};
 
 use crate::host::{Counters, count, uncount};
 use crate::session::{Asked, Closed, Joined, Session};
@@ -56,6 +56,22 @@ impl Joined {
             Some(transaction) if transaction.id == given => Ok(transaction),
             _ => Err(TransactionFault::Wrong { current, given }),
         }
+    }
+
+    /// The inner error is the vote's. Gives the blob back, to be ended.
+    pub(crate) fn store_blob(
+        &mut self,
+        given: TransactionId,
+        oid: Oid,
+        serial: Tid,
+        data: Bytes,
+        blob: Result<Upload, Failure>,
+    ) -> Result<Result<Upload, Failure>, TransactionFault> {
+        let open = self.transaction(given)?;
+        Ok(blob.and_then(|blob| {
+            open.handle.store_blob(oid, serial, data, blob.clone())?;
+            Ok(blob)
+        }))
     }
 
     pub(crate) fn abort(&mut self) {
@@ -219,6 +235,7 @@ impl<C: Codec> Session<C> {
                 }
             }
             self.joined.iter_mut().for_each(Joined::abort);
+            self.blobs.abandon();
         }
         self.reply(id, &Reply::Done, output)
     }

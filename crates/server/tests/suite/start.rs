@@ -209,9 +209,36 @@ fn the_socket_of_a_killed_server_is_replaced_and_a_live_one_is_not() {
 }
 
 #[test]
-fn that_blobs_are_not_served_is_told() {
-    let (server, _directory) = serve(&[ANYWHERE, "--storage=pictures=memory:?blobs=there"]);
-    let line = server.wait_for_log("blobs are not served");
-    assert!(line.contains("WARN") && line.contains("pictures"), "{line}");
+fn a_blob_directory_that_cannot_be_used_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let lawn = directory.path().join("lawn");
+    fs::create_dir(&lawn).unwrap();
+    fs::write(lawn.join(".layout"), "lawn").unwrap();
+    fs::create_dir_all(directory.path().join("unknown/0x01")).unwrap();
+    let fresh = "--storage=1=file:fresh?blobs=fresh-blobs";
+    for (other, why) in [
+        ("file:x?blobs=lawn", "lawn/.layout: the layout 'lawn' is not served"),
+        ("file:x?blobs=unknown", "unknown: it has files, but no file .layout"),
+        ("file:x?blobs=lawn/.layout", "lawn/.layout: Not a directory"),
+        ("file:x?blobs=./fresh-blobs", "storages '1' and '2' are both in"),
+        ("file:x?blobs=fresh", "storages '1' and '2' are both in"),
+        ("file:x?blobs=x", "storage '2' has its data and its blobs in one directory"),
+    ] {
+        let other = format!("--storage=2={other}");
+        let line = refusal(directory.path(), &[ANYWHERE, fresh, &other]);
+        assert!(line.contains(why), "{other}: {line}");
+    }
+    let mut left = names(directory.path());
+    left.sort();
+    assert_eq!(left, ["lawn", "unknown"]);
+    assert_eq!(names(&lawn), [".layout"]);
+}
+
+#[test]
+fn a_blob_directory_has_one_server() {
+    let (server, directory) = serve(&[ANYWHERE, "--storage=1=memory:?blobs=blobs"]);
+    let line = refusal(directory.path(), &[ANYWHERE, "--storage=1=memory:?blobs=blobs"]);
+    assert!(line.contains("blobs: in use by another process"), "{line}");
     server.stop();
+    serve_in(directory.path(), &[ANYWHERE, "--storage=1=file:data?blobs=blobs"]).stop();
 }
