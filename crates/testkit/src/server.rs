@@ -103,6 +103,15 @@ impl ServerProcess {
         assert!(sent.success(), "the server runs");
     }
 
+    /// The most memory that the server has had, so far.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the server runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        kilobytes.and_then(|number| number.parse::<u64>().ok()).expect("Linux tells it") << 10
+    }
+
     /// Lets no file of the server's grow beyond `bytes`, as a full disk would; `None`: no limit.
     pub fn limit_files(&self, bytes: Option<u64>) {
         let soft = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());

@@ -20,6 +20,7 @@ pub(crate) struct Bench {
     /// Of the running server, in the order of [`Dialect::ALL`].
     endpoints: Vec<Endpoint>,
     directory: TempDir,
+    has_blobs: bool,
 }
 
 impl Bench {
@@ -29,10 +30,23 @@ impl Bench {
 
     /// `more`: arguments beyond listeners and the storage.
     pub(crate) fn start_with(setup: &Setup, more: &[&str]) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut bench = Self { setup: *setup, server: None, endpoints: Vec::new(), directory };
+        let mut bench = Self::idle(setup);
         bench.launch(more);
         bench
+    }
+
+    /// With a blob directory.
+    pub(crate) fn start_with_blobs(setup: &Setup) -> Self {
+        let mut bench = Self::idle(setup);
+        bench.has_blobs = true;
+        bench.launch(&[]);
+        bench
+    }
+
+    fn idle(setup: &Setup) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let endpoints = Vec::new();
+        Self { setup: *setup, server: None, endpoints, directory, has_blobs: false }
     }
 
     /// A connection that has chosen the storage, in the dialect under test.
@@ -80,6 +94,15 @@ impl Bench {
         self.directory.path().join("data")
     }
 
+    /// The blob directory.
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.directory.path().join("blobs")
+    }
+
+    pub(crate) fn server(&self) -> &ServerProcess {
+        self.server.as_ref().expect("it runs")
+    }
+
     /// Runs another process of the same program to its end.
     pub(crate) fn run(&self, arguments: &[String]) -> Output {
         server::run(self.setup.program, arguments, self.directory.path())
@@ -88,14 +111,15 @@ impl Bench {
     fn launch(&mut self, more: &[&str]) {
         let mut arguments: Vec<String> =
             Dialect::ALL.iter().map(|dialect| self.listener(*dialect)).collect();
-        let file = || format!("--storage=1=file:{}", self.data().display());
+        let blobs = if self.has_blobs { "?blobs=blobs" } else { "" };
+        let file = || format!("--storage=1=file:{}{blobs}", self.data().display());
         match self.setup.storage {
             StorageKind::File => arguments.push(file()),
             // Without a cache, so that all is read there.
             StorageKind::Mapped => {
                 arguments.extend([file(), "--reads=mapped".to_owned(), "--cache=0".to_owned()]);
             }
-            StorageKind::Memory => arguments.push("--storage=1=memory:".to_owned()),
+            StorageKind::Memory => arguments.push(format!("--storage=1=memory:{blobs}")),
         }
         arguments.extend(more.iter().map(ToString::to_string));
         let server = ServerProcess::start(self.setup.program, &arguments, self.directory.path());

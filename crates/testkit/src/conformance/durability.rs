@@ -8,6 +8,7 @@ use protocol::{Failure, Oid, Reply, Request, Tid};
 
 use super::Setup;
 use super::bench::Bench;
+use super::blobs::wait_for_files;
 use super::peer::{Event, Peer};
 use crate::server::PATIENCE;
 
@@ -58,6 +59,22 @@ fn write_until_the_end(peer: &mut Peer, answered: &Sender<(u32, Tid)>) {
         }
         _ = answered.send((number, serial));
     }
+}
+
+/// A start removes what was being sent.
+pub fn blobs_survive_a_kill_and_uploads_do_not(setup: &Setup) {
+    let mut bench = Bench::start_with_blobs(setup);
+    let (mut writer, mut uploading) = bench.peers();
+    uploading.begin();
+    uploading.start_blob(Oid(2));
+    uploading.send_blob(Oid(2), b"half");
+    uploading.flush();
+    wait_for_files(&bench, &mut writer, 1);
+    let tid = writer.commit_blob(Oid(1), Tid::ZERO, b"blob");
+    bench.crash();
+    let mut reader = bench.peer();
+    wait_for_files(&bench, &mut reader, 1);
+    assert_eq!(reader.blob(Oid(1), tid), Ok(b"blob".to_vec()));
 }
 
 /// Also a restart right after a restart, and changes in between.

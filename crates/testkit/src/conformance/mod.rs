@@ -8,9 +8,11 @@
 //! A new case is a function and its name in the macro.
 
 mod bench;
+mod downloads;
 mod peer;
 
 pub mod bad_input;
+pub mod blobs;
 pub mod commits;
 pub mod durability;
 pub mod hammer;
@@ -67,6 +69,12 @@ macro_rules! conformance {
         $crate::conformance! { @memory msgpack_memory: $program, MsgPack, Tcp }
         $crate::conformance! { @memory proto_memory: $program, Proto, Tcp }
         $crate::conformance! { @durable msgpack_file_unix: $program, MsgPack, File, Unix }
+        mod once {
+            $crate::conformance! { @setup $program, MsgPack, File, Tcp }
+            $crate::conformance! { @tests
+                blobs::memory_does_not_depend_on_how_large_a_blob_is,
+            }
+        }
     };
     (@durable $name:ident: $program:expr, $dialect:ident, $storage:ident, $socket:ident) => {
         mod $name {
@@ -124,6 +132,15 @@ macro_rules! conformance {
             large::a_large_record_comes_back,
             large::a_transaction_of_many_objects_is_one,
             large::a_transaction_beyond_the_memory_limit_comes_back,
+            blobs::a_blob_of_any_size_comes_back,
+            blobs::uploads_of_one_object_at_once_do_not_mix,
+            blobs::nothing_is_left_of_an_aborted_blob,
+            blobs::nothing_is_left_of_a_lost_connection,
+            blobs::downloads_come_one_after_the_other_and_hold_up_nobody,
+            blobs::a_blob_that_gets_shorter_closes_the_connection,
+            blobs::a_shared_file_is_taken,
+            blobs::a_missing_blob_is_a_key_error,
+            blobs::without_a_directory_the_vote_says_so,
             bad_input::a_wrong_handshake_closes_the_connection,
             bad_input::a_garbage_frame_closes_the_connection,
             bad_input::an_unknown_method_closes_the_connection,
@@ -141,6 +158,7 @@ macro_rules! conformance {
     (@files) => {
         $crate::conformance! { @tests
             durability::what_was_answered_survives_a_kill,
+            durability::blobs_survive_a_kill_and_uploads_do_not,
             durability::a_restart_keeps_everything,
             durability::invalidations_are_remembered_over_a_restart,
             durability::new_oids_do_not_repeat_after_a_restart,

@@ -12,6 +12,7 @@ use protocol::{
     TransactionId,
 };
 
+use super::downloads::Downloads;
 use crate::server::{PATIENCE, Socket, connect};
 
 /// One connection without a cache or a thread. What is wrong with the order of tids is found
@@ -27,6 +28,7 @@ pub(crate) struct Peer {
     transactions: i128,
     /// Invalidations that were received.
     pub(crate) heard: Vec<(Tid, Vec<Oid>)>,
+    pub(crate) blobs: Downloads,
     /// The newest tid that this connection was told of, in whatever way.
     pub(crate) last: Tid,
 }
@@ -54,6 +56,7 @@ impl Peer {
             finishes: BTreeSet::new(),
             transactions: 0,
             heard: Vec::new(),
+            blobs: Downloads::default(),
             last: Tid::ZERO,
         }
     }
@@ -125,34 +128,45 @@ impl Peer {
         }
     }
 
-    /// Waits for what comes next.
+    /// Waits for what comes next, but for the parts of a blob.
     pub(crate) fn event(&mut self) -> Event {
         loop {
-            match self.wire.handle_input(&mut self.input).expect("the server speaks the protocol") {
-                Some(Incoming::Push(
-                    Push::Info { .. }
-                    | Push::BlobStart { .. }
-                    | Push::BlobChunk { .. }
-                    | Push::BlobStop { .. },
-                )) => {}
-                Some(Incoming::Push(Push::Invalidate { tid, oids })) => {
-                    self.advance(tid);
-                    self.heard.push((tid, oids.to_vec()));
-                    return Event::Invalidated(tid, oids.to_vec());
+            if let Some(event) = self.step() {
+                return event;
+            }
+        }
+    }
+
+    /// Waits until a part of a blob has come, and nothing else.
+    pub(crate) fn wait_for_blob(&mut self) {
+        while !self.blobs.is_under_way() {
+            assert_eq!(self.step(), None);
+        }
+    }
+
+    /// Handles one message, or waits for bytes.
+    fn step(&mut self) -> Option<Event> {
+        match self.wire.handle_input(&mut self.input).expect("the server speaks the protocol") {
+            Some(Incoming::Push(Push::Info { .. })) => None,
+            Some(Incoming::Push(Push::Invalidate { tid, oids })) => {
+                self.advance(tid);
+                self.heard.push((tid, oids.to_vec()));
+                Some(Event::Invalidated(tid, oids.to_vec()))
+            }
+            Some(Incoming::Push(blob)) => {
+                self.blobs.handle(blob);
+                None
+            }
+            Some(Incoming::Reply { number, reply }) => {
+                if let (true, Reply::Tid(tid)) = (self.finishes.remove(&number), &reply) {
+                    self.advance(*tid);
                 }
-                Some(Incoming::Reply { number, reply }) => {
-                    if let (true, Reply::Tid(tid)) = (self.finishes.remove(&number), &reply) {
-                        self.advance(*tid);
-                    }
-                    return Event::Answered(number, reply);
-                }
-                None => {
-                    // What was held back until the greeting came.
-                    self.flush();
-                    if !self.receive() {
-                        return Event::Closed;
-                    }
-                }
+                Some(Event::Answered(number, reply))
+            }
+            None => {
+                // What was held back until the greeting came.
+                self.flush();
+                (!self.receive()).then_some(Event::Closed)
             }
         }
     }
