@@ -71,7 +71,6 @@ impl BlobStore {
     }
 
     /// A blob that is the same as that of revision `tid`, for an undo.
-    #[cfg_attr(not(test), expect(dead_code, reason = "undo is built at the same time"))]
     pub(crate) fn copy(self: &Arc<Self>, oid: Oid, tid: Tid) -> Upload {
         Upload::new(self, upload::Source::Copy(self.path(oid, tid)))
     }

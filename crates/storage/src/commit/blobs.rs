@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use protocol::{Failure, Oid};
+use protocol::{Failure, Oid, Tid};
 
 use crate::blobs::Upload;
 use crate::commit::committer::{Committing, Finish};
 use crate::commit::transaction::{Pending, Stage, State};
 use crate::core::Core;
+use crate::log::Payload;
 use crate::sync::MutexGuard;
 
 impl Core {
@@ -40,23 +41,32 @@ impl Core {
         });
     }
 
+    /// Says which records have blobs, and which ones: what was sent with a store, or with an undo
+    /// that of the revision whose data it brings back. Others are dropped.
+    pub(super) fn assign_blobs(&self, state: &mut State) {
+        let Some(store) = &self.blobs else {
+            return;
+        };
+        let mut sent = std::mem::take(&mut state.blobs);
+        for record in &mut state.records {
+            let has_data = !matches!(record.payload, Payload::None);
+            if record.origin != Tid::ZERO {
+                if record.has_blob {
+                    state.blobs.insert(record.oid, store.copy(record.oid, record.origin));
+                }
+            } else if has_data && let Some(blob) = sent.remove(&record.oid) {
+                record.has_blob = true;
+                state.blobs.insert(record.oid, blob);
+            }
+        }
+    }
+
     fn make_ready(&self, blobs: &[(Oid, Upload)]) -> Result<(), Failure> {
         blobs.iter().try_for_each(|(oid, blob)| blob.settle(*oid))?;
         let synced = self.blob_store()?.sync_temporary();
         synced.map_err(|error| Failure::Storage(format!("cannot sync blobs: {error}")))?;
         blobs.iter().for_each(|(_, blob)| blob.set_ready());
         Ok(())
-    }
-}
-
-impl State {
-    /// Forgets the blobs of objects that are to have none: they were deleted after all.
-    pub(super) fn drop_unused_blobs(&mut self) {
-        let Self { records, blobs, .. } = self;
-        blobs.retain(|oid, _| {
-            let found = records.binary_search_by_key(oid, |record| record.oid);
-            found.is_ok_and(|at| records.get(at).is_some_and(|record| record.has_blob))
-        });
     }
 }
 

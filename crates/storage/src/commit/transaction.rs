@@ -82,10 +82,9 @@ pub(crate) enum Check {
 }
 
 impl Write {
-    pub(crate) fn into_record(self, has_blob: bool) -> Record {
+    pub(crate) fn into_record(self) -> Record {
         let Self { oid, payload, crc, .. } = self;
-        let has_blob = has_blob && !matches!(payload, Payload::None);
-        Record { oid, payload, has_blob, origin: Tid::ZERO, crc }
+        Record { oid, payload, has_blob: false, origin: Tid::ZERO, crc }
     }
 }
 

@@ -62,12 +62,7 @@ impl Core {
         match self.check(&pending.meta, &state) {
             Ok(stale) if stale.is_empty() => {
                 let writes = std::mem::take(&mut state.writes);
-                let record = |write: Write| {
-                    let has_blob = state.blobs.contains_key(&write.oid);
-                    write.into_record(has_blob)
-                };
-                state.records = writes.into_iter().map(record).collect();
-                state.drop_unused_blobs();
+                state.records = writes.into_iter().map(Write::into_record).collect();
                 self.secure_space(pending, state);
                 None
             }
@@ -77,6 +72,11 @@ impl Core {
 
     /// Gets the log's promise, at once or on another thread, and answers the vote.
     fn secure_space(self: &Arc<Self>, pending: &Arc<Pending>, mut state: MutexGuard<'_, State>) {
+        self.assign_blobs(&mut state);
+        self.with_blobs(pending, state, Self::promise_space);
+    }
+
+    fn promise_space(self: &Arc<Self>, pending: &Arc<Pending>, mut state: MutexGuard<'_, State>) {
         let bytes = self.log.transaction_bytes(&pending.meta, &state.records);
         if self.log.promise(bytes) {
             self.promised(bytes, &mut state);
