@@ -66,27 +66,12 @@ pub(crate) struct Joined {
 /// A question whose answer comes through the mailbox. Without an id nobody waits for it.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    LoadBefore {
-        id: Option<MessageId>,
-        oid: Oid,
-    },
-    LoadSerial {
-        id: Option<MessageId>,
-        oid: Oid,
-    },
-    NewOids {
-        id: Option<MessageId>,
-    },
-    Vote {
-        id: Option<MessageId>,
-    },
-    Finish {
-        id: Option<MessageId>,
-    },
-    BlobTaken {
-        bytes: usize,
-    },
-    /// Of the download that is under way, as is the next one.
+    LoadBefore { id: Option<MessageId>, oid: Oid },
+    LoadSerial { id: Option<MessageId>, oid: Oid },
+    NewOids { id: Option<MessageId> },
+    Vote { id: Option<MessageId> },
+    Finish { id: Option<MessageId> },
+    BlobTaken { bytes: usize },
     BlobOpened,
     BlobRead,
 }

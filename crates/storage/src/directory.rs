@@ -58,7 +58,7 @@ impl Directory {
         check_writable(&**disk, dir)?;
         let names = disk::list_if_there(&**disk, dir).map_err(OpenError::io(dir))?;
         let has_lock = names.iter().any(|name| name == LOCK);
-        let lock = has_lock.then(|| take_lock(&**disk, dir, LOCK)).transpose()?;
+        let lock = has_lock.then(|| take_lock(&**disk, &dir.join(LOCK), dir)).transpose()?;
         let content = Content::find(disk, dir, options)?;
         Ok(Self { disk: Arc::clone(disk), dir: dir.to_owned(), lock, content })
     }
@@ -70,7 +70,7 @@ impl Directory {
             Some(lock) => (lock, content),
             None => {
                 create_durably(&*disk, &dir).map_err(OpenError::io(&dir))?;
-                let lock = take_lock(&*disk, &dir, LOCK)?;
+                let lock = take_lock(&*disk, &dir.join(LOCK), &dir)?;
                 // Until now nobody was kept out: what was found may be old.
                 (lock, Content::find(&disk, &dir, options)?)
             }
@@ -167,13 +167,13 @@ pub(crate) fn check_writable(disk: &dyn Disk, dir: &Path) -> Result<(), OpenErro
     Ok(())
 }
 
-/// Keeps other processes out of `dir`, by its file `name`.
+/// Keeps other processes out of `dir`, by a file.
 pub(crate) fn take_lock(
     disk: &dyn Disk,
+    file: &Path,
     dir: &Path,
-    name: &str,
 ) -> Result<Box<dyn Lock>, OpenError> {
-    disk.lock(&dir.join(name)).map_err(|error| match error.kind() {
+    disk.lock(file).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => OpenError::Locked(dir.to_owned()),
         _ => OpenError::io(dir)(error),
     })

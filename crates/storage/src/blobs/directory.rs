@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use protocol::Oid;
 
 use super::names::{Leftover, object_dir, tid_of};
-use super::{BlobStore, TEMPORARY, THREADS, ignore_missing};
+use super::{BlobStore, PRIVATE, THREADS, ignore_missing};
 use crate::api::Which;
 use crate::directory::{check_writable, create_durably, take_lock};
 use crate::disk::{self, Disk, Lock};
@@ -41,31 +41,31 @@ impl Survey {
                         converts that); nothing was changed";
             return Err(refused(dir, what));
         }
-        if has(TEMPORARY) {
-            check_writable(&**disk, &dir.join(TEMPORARY))?;
-        }
-        let lock = has(LOCK).then(|| lock(&**disk, dir)).transpose()?;
+        let private = dir.join(PRIVATE);
+        let names = disk::list_if_there(&**disk, &private).map_err(OpenError::io(&private))?;
+        let has_lock = names.iter().any(|name| name == LOCK);
+        let lock = has_lock.then(|| lock(&**disk, dir)).transpose()?;
         Ok(Self { disk: Arc::clone(disk), dir: dir.to_owned(), lock })
     }
 
     /// Makes the directory if there is none, and removes what belongs to no revision of `index`.
     pub(crate) fn settle(self, index: &Index) -> Result<Arc<BlobStore>, OpenError> {
         let Self { disk, dir, lock: taken } = self;
-        create_durably(&*disk, &dir).map_err(OpenError::io(&dir))?;
+        let private = dir.join(PRIVATE);
+        create_durably(&*disk, &private).map_err(OpenError::io(&private))?;
         let lock = match taken {
             Some(lock) => lock,
             None => lock(&*disk, &dir)?,
         };
-        let temporary = dir.join(TEMPORARY);
         let create = || -> io::Result<()> {
-            disk.create_dir(&temporary)?;
+            disk.create_dir(&dir.join(TEMPORARY))?;
             if !disk.list(&dir)?.iter().any(|name| name == LAYOUT) {
                 oids::replace(&*disk, &dir, LAYOUT, BUSHY.as_bytes())?;
             }
             disk.sync_dir(&dir)
         };
         create().map_err(OpenError::io(&dir))?;
-        sweep(&*disk, &dir, index).map_err(OpenError::io(&temporary))?;
+        sweep(&*disk, &dir, index).map_err(OpenError::io(&private))?;
         Ok(Arc::new(BlobStore {
             disk,
             dir,
@@ -79,8 +79,8 @@ impl Survey {
 
 /// Removes what uploads and transactions that were not finished have left.
 fn sweep(disk: &dyn Disk, dir: &Path, index: &Index) -> io::Result<()> {
-    let temporary = dir.join(TEMPORARY);
-    let names = disk.list(&temporary)?;
+    let private = dir.join(PRIVATE);
+    let names = disk.list(&private)?;
     let mut looked_at = BTreeSet::new();
     for name in &names {
         match Leftover::of(name) {
@@ -92,7 +92,7 @@ fn sweep(disk: &dyn Disk, dir: &Path, index: &Index) -> io::Result<()> {
     }
     // The intents go last: a crash meanwhile is one like the first.
     let ours = names.iter().filter(|name| Leftover::of(name).is_some());
-    ours.map(|name| temporary.join(name)).try_for_each(|path| ignore_missing(disk.remove(&path)))
+    ours.map(|name| private.join(name)).try_for_each(|path| ignore_missing(disk.remove(&path)))
 }
 
 fn sweep_object(disk: &dyn Disk, dir: &Path, oid: Oid, index: &Index) -> io::Result<()> {
@@ -148,7 +148,7 @@ fn is_unused(disk: &dyn Disk, dir: &Path, names: &[String]) -> io::Result<bool> 
 }
 
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Lock>, OpenError> {
-    take_lock(disk, dir, LOCK)
+    take_lock(disk, &dir.join(PRIVATE).join(LOCK), dir)
 }
 
 fn refused(path: &Path, what: &str) -> OpenError {
@@ -157,7 +157,8 @@ fn refused(path: &Path, what: &str) -> OpenError {
 
 const LAYOUT: &str = ".layout";
 const BUSHY: &str = "bushy";
-const LOCK: &str = ".zeoxide.lock";
+const TEMPORARY: &str = "tmp";
+const LOCK: &str = ".lock";
 
 /// Longer than any name of a layout.
 const LAYOUT_BYTES_MAX: usize = 64;

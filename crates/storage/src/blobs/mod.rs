@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! DIR/.layout                             says `bushy`; see `directory`
-//! DIR/.zeoxide.lock                       locked by the process that uses the directory
 //! DIR/0x00/.../0x2c/0x03f1....blob        a blob: a directory for each byte of the oid, the tid
-//! DIR/tmp/zeoxide-7.upload                a blob before its transaction has finished
-//! DIR/tmp/zeoxide-OID-7.intent            its object's directory may have a file too many
-//! DIR/tmp/...                             whatever clients that share the directory have there
+//! DIR/tmp/                                for clients that share the directory; left alone
+//! DIR/.zeoxide/.lock                      locked by the process that uses the directory
+//! DIR/.zeoxide/7.upload                   a blob before its transaction has finished
+//! DIR/.zeoxide/OID-7.intent               its object's directory may have a file too many
 //! ```
 //!
 //! A file gets its name when its transaction gets its tid, which is before the record is in the
@@ -106,17 +106,18 @@ impl BlobStore {
         self.pool.run(job);
     }
 
-    /// Makes uploads and intents durable, after [`Upload::settle`].
-    pub(crate) fn sync_temporary(&self) -> io::Result<()> {
-        self.disk.sync_dir(&self.temporary())
+    /// Makes the names of uploads and intents durable, after [`Upload::settle`].
+    pub(crate) fn sync_unfinished(&self) -> io::Result<()> {
+        self.disk.sync_dir(&self.private())
     }
 
     fn number(&self) -> u64 {
         self.created.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn temporary(&self) -> PathBuf {
-        self.dir.join(TEMPORARY)
+    /// Where unfinished files are.
+    fn private(&self) -> PathBuf {
+        self.dir.join(PRIVATE)
     }
 
     fn path(&self, oid: Oid, tid: Tid) -> PathBuf {
@@ -173,7 +174,7 @@ fn ignore_missing(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-const TEMPORARY: &str = "tmp";
+const PRIVATE: &str = ".zeoxide";
 const OID_BYTES: usize = 8;
 
 /// Threads that write, sync and remove.

@@ -33,14 +33,14 @@ pub(super) fn tid_of(name: &str) -> Option<Tid> {
 }
 
 pub(super) fn upload_name(number: u64) -> String {
-    format!("{OURS}{number}{UPLOAD}")
+    format!("{number}{UPLOAD}")
 }
 
 pub(super) fn intent_name(oid: Oid, number: u64) -> String {
-    format!("{OURS}{:016x}-{number}{INTENT}", oid.0)
+    format!("{:016x}-{number}{INTENT}", oid.0)
 }
 
-/// What a file in `tmp` is.
+/// What an unfinished file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leftover {
     Upload,
@@ -50,11 +50,10 @@ pub(super) enum Leftover {
 impl Leftover {
     /// `None`: it is not ours.
     pub(super) fn of(name: &str) -> Option<Self> {
-        let rest = name.strip_prefix(OURS)?;
-        if let Some(number) = rest.strip_suffix(UPLOAD) {
+        if let Some(number) = name.strip_suffix(UPLOAD) {
             return number.parse::<u64>().ok().map(|_| Self::Upload);
         }
-        let (oid, number) = rest.strip_suffix(INTENT)?.split_once('-')?;
+        let (oid, number) = name.strip_suffix(INTENT)?.split_once('-')?;
         number.parse::<u64>().ok()?;
         (oid.len() == 16)
             .then(|| u64::from_str_radix(oid, 16).ok())?
@@ -62,8 +61,6 @@ impl Leftover {
     }
 }
 
-/// How our files in `tmp` begin: clients that share the directory have theirs beside them.
-const OURS: &str = "zeoxide-";
 const UPLOAD: &str = ".upload";
 const INTENT: &str = ".intent";
 
@@ -109,8 +106,7 @@ mod tests {
         assert_eq!(Leftover::of(&upload_name(7)), Some(Leftover::Upload));
         let oid = Oid(0x0102_0304_0506_0708);
         assert_eq!(Leftover::of(&intent_name(oid, 7)), Some(Leftover::Intent(oid)));
-        for other in ["BUCx.tmp", "7.upload", "zeoxide-x.upload", "zeoxide-12-7.intent", "zeoxide-"]
-        {
+        for other in ["BUCx.tmp", "x.upload", "12-7.intent", ".lock", "7"] {
             assert_eq!(Leftover::of(other), None, "{other}");
         }
     }

@@ -66,7 +66,7 @@ enum Stage {
     /// No file is its own.
     #[default]
     Nowhere,
-    /// It is in the directory for temporary files.
+    /// It is in the directory for unfinished files.
     Temporary,
     /// Same, and it is whole, durable, and has an intent.
     Settled,
@@ -160,12 +160,12 @@ impl Upload {
         Ok(file)
     }
 
-    /// Whether [`Self::settle`] need not be called, nor the temporary directory be synced.
+    /// Whether [`Self::settle`] need not be called, nor the directory for unfinished files be synced.
     pub(crate) fn is_ready(&self) -> bool {
         self.0.ready.load(Ordering::Acquire)
     }
 
-    /// The temporary directory is synced after [`Self::settle`].
+    /// The directory for unfinished files is synced after [`Self::settle`].
     pub(crate) fn set_ready(&self) {
         self.0.ready.store(true, Ordering::Release);
     }
@@ -204,7 +204,7 @@ impl Upload {
             _ => {}
         }
         file.sync().map_err(failed)?;
-        let intent = store.temporary().join(intent_name(oid, self.0.number));
+        let intent = store.private().join(intent_name(oid, self.0.number));
         work.intent = Some(intent.clone());
         store.disk.open(&intent, Open::New).map_err(|error| self.failure(&intent, &error))?;
         work.file = None;
@@ -323,7 +323,7 @@ impl Upload {
 
 impl Inner {
     fn temporary(&self) -> PathBuf {
-        self.store.temporary().join(upload_name(self.number))
+        self.store.private().join(upload_name(self.number))
     }
 }
 
@@ -356,7 +356,7 @@ impl BlobStore {
             intent.map_or(Ok(()), remove)
         };
         if let Err(error) = clear() {
-            let dir = self.temporary();
+            let dir = self.private();
             tracing::warn!("{}: cannot clear up: {error}; the next start does", dir.display());
         }
     }

@@ -63,7 +63,7 @@ impl Core {
 
     fn make_ready(&self, blobs: &[(Oid, Upload)]) -> Result<(), Failure> {
         blobs.iter().try_for_each(|(oid, blob)| blob.settle(*oid))?;
-        let synced = self.blob_store()?.sync_temporary();
+        let synced = self.blob_store()?.sync_unfinished();
         synced.map_err(|error| Failure::Storage(format!("cannot sync blobs: {error}")))?;
         blobs.iter().for_each(|(_, blob)| blob.set_ready());
         Ok(())

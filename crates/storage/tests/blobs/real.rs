@@ -66,18 +66,18 @@ fn blobs_that_are_there_stay_when_a_storage_starts_in_their_directory() {
 }
 
 #[test]
-fn what_is_left_in_tmp_is_swept() {
+fn what_a_crash_left_is_swept() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).unwrap().close();
     let object = dir.path().join(OBJECT);
     fs::create_dir_all(&object).unwrap();
     fs::write(object.join("0x0400000000000000.blob"), "of no record").unwrap();
     fs::write(object.join("other"), "of a client").unwrap();
-    let tmp = dir.path().join("blobs/tmp");
-    fs::write(tmp.join("zeoxide-7.upload"), "half").unwrap();
-    fs::write(tmp.join("zeoxide-000000000000002c-8.intent"), "").unwrap();
+    let private = dir.path().join("blobs/.zeoxide");
+    fs::write(private.join("7.upload"), "half").unwrap();
+    fs::write(private.join("000000000000002c-8.intent"), "").unwrap();
     open(dir.path()).unwrap().close();
-    assert_eq!(names(&tmp), [""; 0]);
+    assert_eq!(names(&private), [".lock"]);
     assert_eq!(names(&object), ["other"]);
 }
 
@@ -118,7 +118,7 @@ fn what_is_not_a_shared_file_is_refused() {
     }
     assert_eq!(fs::read(&secret).unwrap(), b"secret");
     storage.close();
-    assert_eq!(names(&dir.path().join("blobs/tmp")), [""; 0]);
+    assert_eq!(names(&dir.path().join("blobs/.zeoxide")), [".lock"]);
 }
 
 fn share(storage: &dyn Storage, inbox: &Inbox, name: &str) -> Result<Tid, Failure> {
