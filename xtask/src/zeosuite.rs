@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// Which of ZEO's two encodings the server announces
     #[arg(long)]
     protocol: Protocol,
-    /// A list of tests/zeosuite/lists (repeatable) [default: core, extra and blob]
+    /// A list of tests/zeosuite/lists (repeatable) [default: core, extra, blob, undo and iteration]
     #[arg(long, value_name = "NAME")]
     list: Vec<String>,
     /// Run only tests whose name contains this, or that match it as a pattern (repeatable)
@@ -87,7 +87,7 @@ fn arguments(suite: &Path, options: &Options) -> Vec<String> {
     if !matches!(options.server, Tested::Reference) {
         arguments.push(format!("--later={}", suite.join("later.txt").display()));
     }
-    let default = ["core", "extra", "blob"].map(str::to_owned);
+    let default = ["core", "extra", "blob", "undo", "iteration"].map(str::to_owned);
     let lists = if options.list.is_empty() { &default } else { options.list.as_slice() };
     for list in lists {
         arguments.push(format!("--list={}", suite.join(format!("lists/{list}.txt")).display()));
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn some_lists_run_by_default_and_later_is_for_our_servers_only() {
         let ours = parsed(&["--server=tokio"]);
-        for list in ["core", "extra", "blob"] {
+        for list in ["core", "extra", "blob", "undo", "iteration"] {
             assert!(ours.contains(&format!("--list=s/lists/{list}.txt")), "{list}");
         }
         assert!(ours.contains(&"--later=s/later.txt".to_owned()));

@@ -251,6 +251,7 @@ impl Options {
                 Locks::Global => CommitLocks::Global,
             },
             invalidation_queue_size: self.invalidation_queue_size as usize,
+            invalidation_age: self.invalidation_age,
             reads: match self.reads {
                 How::Pread => Reads::Pread,
                 How::Mapped => Reads::Mapped,

@@ -68,6 +68,26 @@ impl<C: Codec> Session<C> {
             }
             (Asked::BlobOpened, Completion::BlobOpened(opened)) => self.blob_opened(opened, output),
             (Asked::BlobRead, Completion::BlobRead(read)) => self.blob_read(read, output),
+            (Asked::Invalidations { id, until }, Completion::Invalidations(oids)) => {
+                let oids = oids.map(|oids| (until, oids));
+                self.reply(id, &Reply::Invalidations(oids), output)
+            }
+            (Asked::UndoLog { id }, Completion::UndoLog(log)) => {
+                self.answer(id, log.map(Reply::UndoLog), output)
+            }
+            (Asked::History { id }, Completion::History(history)) => {
+                self.answer(id, history.map(Reply::History), output)
+            }
+            (Asked::NextRecord { id, oid }, Completion::CurrentRecord(record)) => {
+                self.current_record_came(id, oid, record, output)
+            }
+            (Asked::NextTransaction { id, iterator }, Completion::Transaction { cursor, next }) => {
+                self.transaction_came(id, iterator, cursor, next, output)
+            }
+            (
+                Asked::NextTransactionRecord { id, iterator },
+                Completion::TransactionRecord { cursor, next },
+            ) => self.record_came(id, iterator, cursor, next, output),
             (asked, completion) => {
                 debug_assert!(false, "{asked:?} was answered by {completion:?}");
                 Ok(())
@@ -83,7 +103,7 @@ impl<C: Codec> Session<C> {
         Some(Loaded { data: data.into(), tid, end })
     }
 
-    fn answer(
+    pub(crate) fn answer(
         &mut self,
         id: Option<MessageId>,
         reply: Result<Reply, Failure>,
@@ -106,6 +126,7 @@ impl<C: Codec> Session<C> {
         };
         let reply = match voted {
             Ok(Vote::Promised) => Ok(Reply::Voted),
+            Ok(Vote::Determined(oids)) => Ok(Reply::Determined(oids)),
             Ok(Vote::Conflicts(conflicts)) => {
                 count(&joined.hosted.counters.conflicts);
                 let transaction = joined.transaction.as_mut();

@@ -12,6 +12,8 @@
 mod blobs;
 mod events;
 mod host;
+mod iterators;
+mod past;
 mod reads;
 mod session;
 mod transactions;

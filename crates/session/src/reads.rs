@@ -1,28 +1,26 @@
 //! Requests that change nothing.
 
 use protocol::{Codec, Info, Interface, Loaded, MessageId, Oid, Reply, Request, Tid};
-use storage::{Found, Which};
+use storage::{Abilities, Found, Which};
 
 use crate::session::{Asked, Closed, Session};
 
-/// What clients may rely on, most special first. (ZEO's client offers a method only if its
-/// interface is here.)
-const INTERFACES: [Interface; 6] = [
-    ("ZODB.interfaces", "IBlobStorageRestoreable"),
-    ("ZODB.interfaces", "IBlobStorage"),
-    ("ZODB.interfaces", "IStorageRestoreable"),
-    ("ZODB.interfaces", "IExternalGC"),
-    ("ZODB.interfaces", "IStorage"),
-    ("zope.interface", "Interface"),
+/// Whether a storage can do what an interface is about.
+type Needs = fn(Abilities) -> bool;
+
+/// What clients may rely on, most special first, and what a storage needs for it. (ZEO's client
+/// offers a method only if its interface is here.)
+const INTERFACES: [(Needs, Interface); 9] = [
+    (|can| can.blobs, ("ZODB.interfaces", "IBlobStorageRestoreable")),
+    (|can| can.blobs, ("ZODB.interfaces", "IBlobStorage")),
+    (|_| true, ("ZODB.interfaces", "IStorageRestoreable")),
+    (|can| can.iteration, ("ZODB.interfaces", "IStorageIteration")),
+    (|can| can.undo, ("ZODB.interfaces", "IStorageUndoable")),
+    (|can| can.record_iteration, ("ZODB.interfaces", "IStorageCurrentRecordIteration")),
+    (|_| true, ("ZODB.interfaces", "IExternalGC")),
+    (|_| true, ("ZODB.interfaces", "IStorage")),
+    (|_| true, ("zope.interface", "Interface")),
 ];
-
-/// Those of `INTERFACES` that are about blobs come first.
-const BLOB_INTERFACES: usize = 2;
-
-fn interfaces(has_blobs: bool) -> Vec<Interface> {
-    let without = if has_blobs { 0 } else { BLOB_INTERFACES };
-    INTERFACES.into_iter().skip(without).collect()
-}
 
 /// A record larger than this does not keep its buffer.
 const KEPT_DATA_BYTES: usize = 128 << 10;
@@ -58,22 +56,19 @@ impl<C: Codec> Session<C> {
         let storage = &joined.hosted.storage;
         match request {
             Request::Info => {
-                let extent = storage.extent();
+                let (extent, abilities) = (storage.extent(), storage.abilities());
+                let offered = INTERFACES.iter().filter(|(needs, _)| needs(abilities));
                 Reply::Info(Info {
                     length: extent.objects,
                     size: extent.bytes,
                     name: storage.name(),
-                    supports_undo: false,
-                    supports_record_iternext: false,
-                    interfaces: interfaces(storage.has_blobs()),
+                    supports_undo: abilities.undo,
+                    supports_record_iternext: abilities.record_iteration,
+                    interfaces: offered.map(|(_, interface)| *interface).collect(),
                 })
             }
             // Not the storage's last tid: its invalidation may still be in the mailbox.
             Request::LastTransaction => Reply::Tid(joined.seen),
-            Request::Invalidations { since } => {
-                let oids = storage.invalidations(since, joined.seen);
-                Reply::Invalidations(oids.map(|oids| (joined.seen, oids)))
-            }
             Request::CurrentTid { oid } => {
                 storage.current_tid(oid).map_or_else(Reply::Failed, Reply::Tid)
             }

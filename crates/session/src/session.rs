@@ -12,6 +12,7 @@ use storage::{Event, Mailbox, Overflowed, ReplyTo, Storage, Ticket};
 
 use crate::blobs::Blobs;
 use crate::host::{Host, Hosted, count, uncount};
+use crate::iterators::Iterators;
 use crate::transactions::OpenTransaction;
 
 /// With so much output unsent, no further request is handled.
@@ -61,6 +62,7 @@ pub(crate) struct Joined {
     /// The newest tid that the client has been told of.
     pub(crate) seen: Tid,
     pub(crate) transaction: Option<OpenTransaction>,
+    pub(crate) iterators: Iterators,
 }
 
 /// A question whose answer comes through the mailbox. Without an id nobody waits for it.
@@ -69,6 +71,12 @@ pub(crate) enum Asked {
     LoadBefore { id: Option<MessageId>, oid: Oid },
     LoadSerial { id: Option<MessageId>, oid: Oid },
     NewOids { id: Option<MessageId> },
+    Invalidations { id: Option<MessageId>, until: Tid },
+    UndoLog { id: Option<MessageId> },
+    History { id: Option<MessageId> },
+    NextRecord { id: Option<MessageId>, oid: Option<Oid> },
+    NextTransaction { id: Option<MessageId>, iterator: u64 },
+    NextTransactionRecord { id: Option<MessageId>, iterator: u64 },
     Vote { id: Option<MessageId> },
     Finish { id: Option<MessageId> },
     BlobTaken { bytes: usize },
@@ -185,6 +193,7 @@ impl<C: Codec> Session<C> {
             | Request::Delete { .. }
             | Request::CheckCurrentSerial { .. }
             | Request::Restore { .. }
+            | Request::Undo { .. }
             | Request::Vote { .. }
             | Request::Finish { .. }
             | Request::Abort { .. } => self.handle_transaction(id, request, output),
@@ -193,6 +202,16 @@ impl<C: Codec> Session<C> {
             | Request::BlobEnd { .. }
             | Request::BlobShared { .. }
             | Request::LoadBlob { .. }) => self.handle_blob(id, blob, output),
+            Request::Iterate { .. }
+            | Request::NextTransaction { .. }
+            | Request::IterateRecords { .. }
+            | Request::NextTransactionRecord { .. }
+            | Request::EndIterators { .. } => self.handle_iteration(id, &request, output),
+            Request::UndoLog(_) | Request::History { .. } | Request::NextRecord { .. } => {
+                self.handle_past(id, request);
+                Ok(())
+            }
+            Request::Invalidations { since } => self.invalidations(id, since, output),
             read => self.handle_read(id, read, output),
         }
     }
@@ -216,7 +235,8 @@ impl<C: Codec> Session<C> {
         let hosted = Arc::clone(hosted);
         count(&hosted.counters.connections);
         let seen = hosted.storage.subscribe(&self.mailbox);
-        self.joined = Some(Joined { hosted, read_only, seen, transaction: None });
+        let iterators = Iterators::default();
+        self.joined = Some(Joined { hosted, read_only, seen, transaction: None, iterators });
         self.reply(id, &Reply::Tid(seen), output)
     }
 

@@ -27,9 +27,15 @@ pub(crate) struct OpenTransaction {
 
 impl OpenTransaction {
     /// A client that copies says each revision's tid, and must get no other.
-    fn restore(&mut self, oid: Oid, tid: Tid, data: Option<Bytes>) -> Result<(), Failure> {
+    fn restore(
+        &mut self,
+        oid: Oid,
+        tid: Tid,
+        data: Option<Bytes>,
+        origin: Option<Tid>,
+    ) -> Result<(), Failure> {
         match self.copied {
-            Some(copied) if copied == tid => self.handle.restore(oid, data),
+            Some(copied) if copied == tid => self.handle.restore(oid, data, origin),
             Some(copied) => Err(Failure::Arguments(format!(
                 "object {oid} is restored as of {tid} in a transaction of {copied}"
             ))),
@@ -127,10 +133,14 @@ impl<C: Codec> Session<C> {
                 let open = joined.transaction(transaction)?;
                 (transaction, open.handle.check_current_serial(oid, serial))
             }
-            Request::Restore { transaction, oid, tid, data, .. } => {
+            Request::Restore { transaction, oid, tid, data, origin } => {
                 count(&joined.hosted.counters.stores);
                 let open = joined.transaction(transaction)?;
-                (transaction, open.restore(oid, tid, data))
+                (transaction, open.restore(oid, tid, data, origin))
+            }
+            Request::Undo { transaction, tid } => {
+                let open = joined.transaction(transaction)?;
+                (transaction, open.handle.undo(tid))
             }
             _ => return Ok(()),
         };

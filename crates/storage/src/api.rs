@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::{Failure, Oid, Tid};
+use protocol::{Failure, Oid, Tid, UndoLog};
 
 use crate::blobs::{self, BlobFile, Upload};
+pub use crate::cursor::{Iterated, RecordCursor, TransactionCursor};
 use crate::mailbox::{Completion, Mailbox, ReplyTo};
 
 /// What a session may ask of a storage.
@@ -17,6 +18,9 @@ use crate::mailbox::{Completion, Mailbox, ReplyTo};
 pub trait Storage: Send + Sync {
     /// For people: what is stored where.
     fn name(&self) -> String;
+
+    /// What it can do besides the rest of this trait.
+    fn abilities(&self) -> Abilities;
 
     /// Number of objects and bytes taken.
     fn extent(&self) -> Extent;
@@ -51,13 +55,32 @@ pub trait Storage: Send + Sync {
     /// Ends [`Self::subscribe`].
     fn unsubscribe(&self, mailbox: &Arc<Mailbox>);
 
-    /// The oids changed after `since` and up to `until`, each once; `None` if that is not known.
+    /// The oids changed after `since` and up to `until`, each once; `None` if they are not in memory.
     fn invalidations(&self, since: Tid, until: Tid) -> Option<Vec<Oid>>;
 
-    /// Whether there is a place for blobs.
-    fn has_blobs(&self) -> bool {
-        false
-    }
+    /// Same, from wherever it is known: [`crate::Completion::Invalidations`].
+    fn invalidations_later(&self, since: Tid, until: Tid, reply: ReplyTo);
+
+    /// Transactions that can be undone, newest first: [`crate::Completion::UndoLog`].
+    fn undo_log(&self, query: UndoLog, reply: ReplyTo);
+
+    /// The newest `count` revisions of an object: [`crate::Completion::History`].
+    fn history(&self, oid: Oid, count: u32, reply: ReplyTo);
+
+    /// The current revision of the first object from `oid` on that has one (of the first one if
+    /// there is no `oid`): [`crate::Completion::CurrentRecord`].
+    fn next_record(&self, oid: Option<Oid>, reply: ReplyTo);
+
+    /// Iterates over the transactions from `start` to `stop`, both inclusive, in tid order. It sees
+    /// those that are visible now and none that comes later.
+    fn iterate(&self, start: Option<Tid>, stop: Option<Tid>) -> Box<dyn TransactionCursor>;
+
+    /// The next transaction of `cursor`, which comes back in [`crate::Completion::Transaction`].
+    fn next_transaction(&self, cursor: Box<dyn TransactionCursor>, reply: ReplyTo);
+
+    /// The next record of `cursor`, which comes back in
+    /// [`crate::Completion::TransactionRecord`].
+    fn next_transaction_record(&self, cursor: Box<dyn RecordCursor>, reply: ReplyTo);
 
     /// A place for a blob whose bytes come piece by piece, for [`Transaction::store_blob`]. Waits
     /// for nothing.
@@ -117,8 +140,18 @@ pub trait Transaction: Send {
     /// Asks that `serial` be the current revision of `oid` at the vote and until the finish.
     fn check_current_serial(&mut self, oid: Oid, serial: Tid) -> Result<(), Failure>;
 
-    /// Writes a revision without any check; `None`: creation undone.
-    fn restore(&mut self, oid: Oid, data: Option<Bytes>) -> Result<(), Failure>;
+    /// Writes a revision without any check; `None`: creation undone. `origin` is the tid of the
+    /// revision whose data an undo brought back.
+    fn restore(
+        &mut self,
+        oid: Oid,
+        data: Option<Bytes>,
+        origin: Option<Tid>,
+    ) -> Result<(), Failure>;
+
+    /// Undoes transaction `tid`, as of the vote: each object that it wrote gets the revision before
+    /// again, if it has the data that `tid` gave it, or data that are equal.
+    fn undo(&mut self, tid: Tid) -> Result<(), Failure>;
 
     /// Takes the locks and checks the serials: [`crate::Completion::Voted`]. After conflicts
     /// nothing is locked, and the transaction may be changed and vote again; after a failure it
@@ -128,6 +161,19 @@ pub trait Transaction: Send {
 
     /// Commits: [`crate::Completion::Finished`].
     fn finish(&mut self, reply: ReplyTo) -> Result<(), Failure>;
+}
+
+/// What a storage can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// Transactions can be undone.
+    pub undo: bool,
+    /// Transactions can be iterated over.
+    pub iteration: bool,
+    /// Current records can be iterated over.
+    pub record_iteration: bool,
+    /// Blobs can be stored.
+    pub blobs: bool,
 }
 
 /// Which revision of an object.

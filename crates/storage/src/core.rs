@@ -3,9 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use protocol::{Failure, Loaded, Oid, Tid};
+use protocol::{Failure, Loaded, Oid, Tid, UndoLog};
 
-use crate::api::{Extent, Found, LockState, Meta, Storage, Transaction, Which};
+use crate::api::{
+    Abilities, Extent, Found, LockState, Meta, RecordCursor, Storage, Transaction,
+    TransactionCursor, Which,
+};
 use crate::blobs::{self, BlobFile, BlobStore, Upload};
 use crate::commit::committer::{self, CommitQueue};
 use crate::commit::publish::Publisher;
@@ -18,6 +21,7 @@ use crate::log::RecordLog;
 use crate::mailbox::{Completion, Mailbox, ReplyTo};
 use crate::oids::{Oids, Taken};
 use crate::open::{Clock, OpenError, Options};
+use crate::past::iterate::Transactions;
 use crate::pool::Pool;
 use crate::sync::thread::{self, JoinHandle};
 use crate::vital::vital;
@@ -40,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) owners: AtomicU64,
     /// Why no write is taken any more.
     pub(crate) refusing: OnceLock<String>,
+    /// A tid: up to it, revisions that are not current as of it may be gone.
+    pub(crate) packed_to: AtomicU64,
 }
 
 impl Core {
@@ -49,6 +55,11 @@ impl Core {
             None => Ok(()),
             Some(why) => Err(Failure::Storage(format!("the storage refuses writes: {why}"))),
         }
+    }
+
+    /// Up to here transactions cannot be undone.
+    pub(crate) fn packed_to(&self) -> Tid {
+        Tid(self.packed_to.load(Ordering::Acquire))
     }
 
     /// From now on only reads are answered.
@@ -124,6 +135,12 @@ impl NativeStorage {
         Ok(Self { core, committer: Mutex::new(Some(committer)), _lock: lock })
     }
 
+    /// Answers with what `ask` finds, from another thread.
+    fn later(&self, reply: ReplyTo, ask: impl FnOnce(&Arc<Core>) -> Completion + Send + 'static) {
+        let core = Arc::clone(&self.core);
+        self.core.pool.run(move || reply.send(ask(&core)));
+    }
+
     /// Ends the threads after what they have to do; `false` if that was done before.
     fn stop(&self) -> bool {
         let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -151,6 +168,15 @@ impl Storage for NativeStorage {
         self.core.log.name()
     }
 
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            undo: true,
+            iteration: true,
+            record_iteration: true,
+            blobs: self.core.blobs.is_some(),
+        }
+    }
+
     fn extent(&self) -> Extent {
         Extent { objects: self.core.index.objects(), bytes: self.core.log.size_bytes() }
     }
@@ -168,10 +194,7 @@ impl Storage for NativeStorage {
     }
 
     fn load_later(&self, oid: Oid, which: Which, reply: ReplyTo) {
-        let core = Arc::clone(&self.core);
-        self.core.pool.run(move || {
-            reply.send(Completion::Loaded(core.load_blocking(oid, which)));
-        });
+        self.later(reply, move |core| Completion::Loaded(core.load_blocking(oid, which)));
     }
 
     fn end_tid(&self, oid: Oid, tid: Tid) -> Option<Tid> {
@@ -214,8 +237,40 @@ impl Storage for NativeStorage {
         self.core.publisher.invalidations(since, until)
     }
 
-    fn has_blobs(&self) -> bool {
-        self.core.blobs.is_some()
+    fn invalidations_later(&self, since: Tid, until: Tid, reply: ReplyTo) {
+        self.later(reply, move |core| Completion::Invalidations(core.changed(since, until)));
+    }
+
+    fn undo_log(&self, query: UndoLog, reply: ReplyTo) {
+        self.later(reply, move |core| Completion::UndoLog(core.undo_log(&query)));
+    }
+
+    fn history(&self, oid: Oid, count: u32, reply: ReplyTo) {
+        self.later(reply, move |core| Completion::History(core.history(oid, count)));
+    }
+
+    fn next_record(&self, oid: Option<Oid>, reply: ReplyTo) {
+        self.later(reply, move |core| Completion::CurrentRecord(core.next_record(oid)));
+    }
+
+    fn iterate(&self, start: Option<Tid>, stop: Option<Tid>) -> Box<dyn TransactionCursor> {
+        let last = self.core.publisher.last_tid();
+        let last = stop.map_or(last, |stop| stop.min(last));
+        Box::new(Transactions::new(Arc::clone(&self.core), start.unwrap_or(Tid::ZERO), last))
+    }
+
+    fn next_transaction(&self, mut cursor: Box<dyn TransactionCursor>, reply: ReplyTo) {
+        self.later(reply, move |_| {
+            let next = cursor.next();
+            Completion::Transaction { cursor, next }
+        });
+    }
+
+    fn next_transaction_record(&self, mut cursor: Box<dyn RecordCursor>, reply: ReplyTo) {
+        self.later(reply, move |_| {
+            let next = cursor.next();
+            Completion::TransactionRecord { cursor, next }
+        });
     }
 
     fn begin_upload(&self) -> Result<Upload, Failure> {
@@ -227,17 +282,12 @@ impl Storage for NativeStorage {
     }
 
     fn open_blob(&self, oid: Oid, serial: Tid, reply: ReplyTo) {
-        let core = Arc::clone(&self.core);
-        self.core.pool.run(move || {
-            reply.send(Completion::BlobOpened(core.open_blob(oid, serial)));
-        });
+        self.later(reply, move |core| Completion::BlobOpened(core.open_blob(oid, serial)));
     }
 
     fn read_blob(&self, file: &BlobFile, offset: u64, bytes: usize, reply: ReplyTo) {
         let file = file.clone();
-        self.core.pool.run(move || {
-            reply.send(Completion::BlobRead(file.read(offset, bytes)));
-        });
+        self.later(reply, move |_| Completion::BlobRead(file.read(offset, bytes)));
     }
 
     fn lock_state(&self) -> LockState {

@@ -5,7 +5,10 @@
 //! for a look-up; publication takes its write lock for one insertion, and nothing that holds one
 //! ever does I/O or waits.
 
+mod walk;
+
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
@@ -13,6 +16,7 @@ use protocol::{Oid, Tid};
 
 use crate::api::Which;
 use crate::hashing::Hashing;
+use walk::Runs;
 
 /// Where a log keeps a revision; only the log knows what the numbers mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +83,7 @@ pub enum Lookup {
 #[derive(Debug)]
 pub struct Index {
     shards: Box<[RwLock<Shard>]>,
+    runs: Runs,
     objects: AtomicU64,
 }
 
@@ -125,7 +130,7 @@ impl Current {
 impl Default for Index {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Self { shards, objects: AtomicU64::new(0) }
+        Self { shards, runs: Runs::default(), objects: AtomicU64::new(0) }
     }
 }
 
@@ -140,7 +145,13 @@ impl Index {
         // A shard is whole between any two statements that can panic.
         let mut guard = self.shard(oid).write().unwrap_or_else(PoisonError::into_inner);
         let shard = &mut *guard;
-        let page = shard.pages.entry(oid.0 / PAGE_OBJECTS).or_default();
+        let page = match shard.pages.entry(oid.0 / PAGE_OBJECTS) {
+            Entry::Occupied(page) => page.into_mut(),
+            Entry::Vacant(vacant) => {
+                self.runs.add(*vacant.key());
+                vacant.insert(Box::default())
+            }
+        };
         let Some(slot) = page.get_mut(position(oid)) else {
             return;
         };

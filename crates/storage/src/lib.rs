@@ -13,6 +13,7 @@ pub mod api;
 mod blobs;
 mod commit;
 mod core;
+mod cursor;
 mod directory;
 pub mod disk;
 mod hashing;
@@ -22,11 +23,15 @@ mod log;
 pub mod mailbox;
 mod oids;
 pub mod open;
+mod past;
 mod pool;
 mod sync;
 mod vital;
 
-pub use api::{Extent, Found, LockState, Meta, Storage, Transaction, Which};
+pub use api::{
+    Abilities, Extent, Found, Iterated, LockState, Meta, RecordCursor, Storage, Transaction,
+    TransactionCursor, Which,
+};
 pub use blobs::{BlobFile, Upload};
 pub use mailbox::{
     Completion, Event, Invalidation, Mailbox, Overflowed, ReplyTo, Ticket, Vote, Wake,

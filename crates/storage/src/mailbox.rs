@@ -6,7 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use protocol::{Conflict, Failure, Loaded, Oid, Tid};
+use protocol::{
+    Conflict, CurrentRecord, Failure, Loaded, Oid, Tid, TransactionRecord, TransactionSummary,
+};
+
+use crate::cursor::{Iterated, RecordCursor, TransactionCursor};
 
 use crate::blobs::BlobFile;
 
@@ -100,6 +104,28 @@ pub enum Completion {
     BlobOpened(Result<BlobFile, Failure>),
     /// Of [`crate::Storage::read_blob`]; the error names the file.
     BlobRead(Result<Bytes, String>),
+    /// Of [`crate::Storage::invalidations_later`]; `None`: it is not known.
+    Invalidations(Option<Vec<Oid>>),
+    /// Of [`crate::Storage::undo_log`].
+    UndoLog(Result<Vec<TransactionSummary>, Failure>),
+    /// Of [`crate::Storage::history`].
+    History(Result<Vec<TransactionSummary>, Failure>),
+    /// Of [`crate::Storage::next_record`]. It may have been overtaken, as [`Self::Loaded`].
+    CurrentRecord(Result<CurrentRecord, Failure>),
+    /// Of [`crate::Storage::next_transaction`].
+    Transaction {
+        /// The cursor that was handed in.
+        cursor: Box<dyn TransactionCursor>,
+        /// `None`: there is no further transaction.
+        next: Result<Option<Iterated>, Failure>,
+    },
+    /// Of [`crate::Storage::next_transaction_record`].
+    TransactionRecord {
+        /// The cursor that was handed in.
+        cursor: Box<dyn RecordCursor>,
+        /// `None`: there is no further record.
+        next: Result<Option<TransactionRecord>, Failure>,
+    },
 }
 
 /// How a vote ends, if it does not fail.
@@ -107,6 +133,8 @@ pub enum Completion {
 pub enum Vote {
     /// Finish will succeed.
     Promised,
+    /// Same, and these objects get data that an undo determined; at least one.
+    Determined(Vec<Oid>),
     /// All stores that were made on old revisions; nothing is locked.
     Conflicts(Vec<Conflict>),
 }

@@ -80,6 +80,9 @@ pub struct Options {
     pub commit_locks: CommitLocks,
     /// How many of the last transactions [`Storage::invalidations`] knows.
     pub invalidation_queue_size: usize,
+    /// How far back, in seconds, [`Storage::invalidations_later`] looks beyond them; `None`: not at
+    /// all.
+    pub invalidation_age: Option<u32>,
     /// A segment file is closed and a new one begun when it has grown to this.
     pub segment_bytes: u64,
     /// A transaction keeps this many bytes in memory, and further data in a temporary file.
@@ -131,6 +134,7 @@ impl Default for Options {
             sync: Sync::Commit,
             commit_locks: CommitLocks::Oid,
             invalidation_queue_size: 100,
+            invalidation_age: None,
             segment_bytes: 256 << 20,
             spill_bytes: 16 << 20,
             reads: Reads::Pread,
@@ -255,6 +259,7 @@ impl Parts {
             clock,
             owners: AtomicU64::new(0),
             refusing: OnceLock::new(),
+            packed_to: AtomicU64::new(0),
         })
     }
 }

@@ -252,7 +252,7 @@ fn without_a_directory_the_failure_says_how_to_get_one() {
     let location = Location { kind: Kind::Memory, blobs: None };
     let storage =
         storage::open(&location, Options::default(), &disk.handle(), Clock::new()).unwrap();
-    assert!(!storage.has_blobs());
+    assert!(!storage.abilities().blobs);
     let said = storage.begin_upload().map(drop).unwrap_err().to_string();
     assert!(said.contains("?blobs=DIR"), "{said}");
 }

@@ -20,7 +20,7 @@ use support::small;
 /// A copied transaction that writes one object.
 fn copied(storage: &dyn Storage, tid: Tid, oid: Oid) -> Box<dyn Transaction> {
     let mut transaction = storage.begin(Meta { tid: Some(tid), ..support::meta() });
-    transaction.restore(oid, Some("copied".into())).unwrap();
+    transaction.restore(oid, Some("copied".into()), None).unwrap();
     transaction
 }
 

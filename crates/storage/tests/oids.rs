@@ -36,7 +36,7 @@ fn an_oid_at_the_limit_is_refused_and_spoils_nothing() {
             let mut transaction = storage.begin(support::meta());
             for refused in [
                 transaction.store(oid, Tid::ZERO, "data".into()),
-                transaction.restore(oid, None),
+                transaction.restore(oid, None, None),
                 transaction.delete(oid, Tid::ZERO),
             ] {
                 let Err(Failure::Storage(text)) = refused else { panic!("{oid} is taken") };

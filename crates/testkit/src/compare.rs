@@ -1,5 +1,7 @@
 //! Compares a storage with the model.
 
+mod past;
+
 use std::fmt::Debug;
 
 use protocol::{Oid, Tid};
@@ -9,7 +11,7 @@ use crate::{Inbox, Model};
 
 /// Compares all that can be read: every object (and `absent` ones) as of every tid at which
 /// something happened and just before and after it, every revision by its serial, current tids,
-/// end tids, and the counts. `Err` says what differs.
+/// end tids, the counts, histories, and what iterations give. `Err` says what differs.
 pub fn same_content(
     storage: &dyn Storage,
     inbox: &Inbox,
@@ -24,7 +26,7 @@ pub fn same_content(
     for oid in model.oids().chain(absent) {
         same_object(storage, inbox, model, oid)?;
     }
-    Ok(())
+    past::same(storage, inbox, model)
 }
 
 /// Compares what [`Storage::invalidations`] says for all spans between `model`'s transactions.

@@ -148,7 +148,7 @@ impl Inbox {
             transaction.store(oid, serial, Bytes::copy_from_slice(data))?;
         }
         match self.vote(&mut *transaction)? {
-            Vote::Promised => Ok(self.finish(&mut *transaction)?),
+            Vote::Promised | Vote::Determined(_) => Ok(self.finish(&mut *transaction)?),
             Vote::Conflicts(conflicts) => Err(NotCommitted::Conflicts(conflicts)),
         }
     }
@@ -181,6 +181,14 @@ impl Inbox {
                 Ok(answer?.map(|Loaded { data, tid, end }| Loaded { data: data.into(), tid, end }))
             }
         }
+    }
+
+    /// Asks what is answered later, and waits.
+    pub fn ask(&self, question: impl FnOnce(ReplyTo)) -> Completion {
+        let reply = self.reply_to();
+        let ticket = reply.ticket;
+        question(reply);
+        self.answer(ticket)
     }
 
     /// Fresh oids, now or later.

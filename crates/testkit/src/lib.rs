@@ -22,6 +22,7 @@ pub mod disk;
 pub mod inbox;
 pub mod model;
 pub mod operations;
+pub mod past;
 pub mod server;
 
 pub use clock::Clock;

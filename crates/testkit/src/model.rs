@@ -71,7 +71,7 @@ impl Verdict {
             conflicts
         };
         match (self, answer) {
-            (Self::Promised, Ok(Vote::Promised)) => true,
+            (Self::Promised, Ok(Vote::Promised | Vote::Determined(_))) => true,
             (Self::Conflicts(right), Ok(Vote::Conflicts(told))) => sorted(right) == sorted(told),
             (Self::Failures(right), Err(failure)) => right.contains(failure),
             _ => false,
@@ -163,6 +163,39 @@ impl Model {
             (true, false) => Verdict::Conflicts(conflicts),
             (true, true) => Verdict::Promised,
         }
+    }
+
+    /// What a transaction writes that undoes `tids`, one after the other; or the objects of the
+    /// first one that cannot be undone, because of what they became.
+    pub fn undo(&self, tids: &[Tid]) -> Result<Draft, Vec<Oid>> {
+        let mut draft = Draft::default();
+        for tid in tids {
+            let mut in_the_way = Vec::new();
+            for &oid in self.transactions.get(tid).into_iter().flatten() {
+                let undone = self.newest(oid, *tid).and_then(|(_, data)| data);
+                let present = match draft.writes.get(&oid) {
+                    Some(Write::Restore(data)) => data.as_ref(),
+                    _ => self.newest(oid, Tid::MAX).and_then(|(_, data)| data),
+                };
+                if present == undone {
+                    let before = self.newest(oid, Tid(tid.0 - 1)).and_then(|(_, data)| data);
+                    draft.writes.insert(oid, Write::Restore(before.cloned()));
+                } else {
+                    in_the_way.push(oid);
+                }
+            }
+            if !in_the_way.is_empty() {
+                return Err(in_the_way);
+            }
+        }
+        Ok(draft)
+    }
+
+    /// What a transaction wrote.
+    pub fn written(&self, tid: Tid) -> BTreeMap<Oid, Option<Bytes>> {
+        let oids = self.transactions.get(&tid).into_iter().flatten();
+        let data = |oid| self.newest(oid, tid).and_then(|(_, data)| data.cloned());
+        oids.map(|&oid| (oid, data(oid))).collect()
     }
 
     /// Commits `draft`, whatever [`Self::judge`] says of it.

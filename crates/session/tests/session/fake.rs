@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use protocol::{Failure, Loaded, Oid, Tid};
+use protocol::{
+    CurrentRecord, Failure, Loaded, Oid, Tid, TransactionHead, TransactionRecord, UndoLog,
+};
 use storage::{
-    Completion, Event, Extent, Found, Invalidation, LockState, Mailbox, Meta, ReplyTo, Storage,
-    Transaction, Upload, Vote, Which,
+    Abilities, Completion, Event, Extent, Found, Invalidation, Iterated, LockState, Mailbox, Meta,
+    RecordCursor, ReplyTo, Storage, Transaction, TransactionCursor, Upload, Vote, Which,
 };
 
 #[derive(Default)]
@@ -26,6 +28,12 @@ pub(crate) struct State {
     /// Loads that wait, with what they found when they were asked.
     pub(crate) loads: Vec<(ReplyTo, Tid, Option<Tid>)>,
     pub(crate) votes: Vec<ReplyTo>,
+    /// Questions about missed invalidations that wait.
+    pub(crate) missed: Vec<ReplyTo>,
+    /// Questions for a current record that wait.
+    pub(crate) records: Vec<ReplyTo>,
+    /// Cursors that were handed in, and who waits for them.
+    pub(crate) cursors: Vec<(Box<dyn TransactionCursor>, ReplyTo)>,
     pub(crate) finishes: Vec<ReplyTo>,
     /// What the next store fails with.
     pub(crate) store_fails: Option<Failure>,
@@ -63,6 +71,24 @@ impl Fake {
         reply.send(Completion::Voted(Ok(vote)));
     }
 
+    /// Answers who has waited longest for what was missed.
+    pub(crate) fn answer_missed(&self, oids: Option<Vec<Oid>>) {
+        self.state().missed.remove(0).send(Completion::Invalidations(oids));
+    }
+
+    /// Answers who has waited longest for a current record, with what is current now.
+    pub(crate) fn answer_record(&self, oid: Oid, tid: Tid) {
+        let record = CurrentRecord { oid, tid, data: Bytes::new(), next: None };
+        self.state().records.remove(0).send(Completion::CurrentRecord(Ok(record)));
+    }
+
+    /// Moves the cursor that was handed in first, and gives it back.
+    pub(crate) fn move_cursor(&self) {
+        let (mut cursor, reply) = self.state().cursors.remove(0);
+        let next = cursor.next();
+        reply.send(Completion::Transaction { cursor, next });
+    }
+
     pub(crate) fn answer_finish(&self) -> Tid {
         let mut state = self.state();
         state.last = state.last.next();
@@ -85,6 +111,10 @@ impl State {
 impl Storage for Fake {
     fn name(&self) -> String {
         "fake".to_owned()
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { undo: true, iteration: true, record_iteration: true, blobs: false }
     }
 
     fn extent(&self) -> Extent {
@@ -141,11 +171,76 @@ impl Storage for Fake {
         None
     }
 
+    fn invalidations_later(&self, _: Tid, _: Tid, reply: ReplyTo) {
+        self.state().missed.push(reply);
+    }
+
+    fn undo_log(&self, _: UndoLog, reply: ReplyTo) {
+        reply.send(Completion::UndoLog(Ok(Vec::new())));
+    }
+
+    fn history(&self, oid: Oid, _: u32, reply: ReplyTo) {
+        reply.send(Completion::History(Err(Failure::UnknownOid(oid))));
+    }
+
+    fn next_record(&self, _: Option<Oid>, reply: ReplyTo) {
+        self.state().records.push(reply);
+    }
+
+    fn iterate(&self, start: Option<Tid>, stop: Option<Tid>) -> Box<dyn TransactionCursor> {
+        let last = stop.unwrap_or(self.state().last);
+        Box::new(Cursor { next: start.unwrap_or(Tid(1)), last })
+    }
+
+    fn next_transaction(&self, cursor: Box<dyn TransactionCursor>, reply: ReplyTo) {
+        self.state().cursors.push((cursor, reply));
+    }
+
+    fn next_transaction_record(&self, mut cursor: Box<dyn RecordCursor>, reply: ReplyTo) {
+        let next = cursor.next();
+        reply.send(Completion::TransactionRecord { cursor, next });
+    }
+
     fn lock_state(&self) -> LockState {
         LockState::default()
     }
 
     fn close(&self) {}
+}
+
+/// Every tid is a transaction, with one record.
+#[derive(Clone, Debug)]
+struct Cursor {
+    next: Tid,
+    last: Tid,
+}
+
+impl TransactionCursor for Cursor {
+    fn next(&mut self) -> Result<Option<Iterated>, Failure> {
+        if self.next > self.last {
+            return Ok(None);
+        }
+        let tid = self.next;
+        self.next = tid.next();
+        let [user, description, extension] = [Bytes::new(), Bytes::new(), Bytes::new()];
+        let head = TransactionHead { tid, status: b' ', user, description, extension };
+        let records = Box::new(Self { next: tid, last: tid });
+        Ok(Some(Iterated { head, records }))
+    }
+}
+
+impl RecordCursor for Cursor {
+    fn next(&mut self) -> Result<Option<TransactionRecord>, Failure> {
+        let tid = self.next;
+        self.next = tid.next();
+        let record =
+            TransactionRecord { oid: Oid(1), tid, data: None, origin: None, has_blob: false };
+        Ok((tid <= self.last).then_some(record))
+    }
+
+    fn again(&self) -> Box<dyn RecordCursor> {
+        Box::new(Self { next: self.last, last: self.last })
+    }
 }
 
 struct Handle(Arc<Mutex<State>>);
@@ -173,7 +268,11 @@ impl Transaction for Handle {
         Ok(())
     }
 
-    fn restore(&mut self, _: Oid, _: Option<Bytes>) -> Result<(), Failure> {
+    fn restore(&mut self, _: Oid, _: Option<Bytes>, _: Option<Tid>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn undo(&mut self, _: Tid) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -4,5 +4,6 @@
 
 mod fake;
 mod order;
+mod past;
 mod talk;
 mod transactions;

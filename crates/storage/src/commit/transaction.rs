@@ -1,7 +1,6 @@
 //! A client's transaction.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -10,7 +9,8 @@ use protocol::{Failure, Oid, Tid, TransactionFault};
 use crate::api::{Meta, Transaction};
 use crate::blobs::Upload;
 use crate::commit::committer::{self, Finish};
-use crate::commit::spill::SpillFile;
+use crate::commit::room::Room;
+use crate::commit::undo::Undo;
 use crate::core::Core;
 use crate::index::Place;
 use crate::locks::Owner;
@@ -34,19 +34,24 @@ pub(crate) struct State {
     pub(crate) writes: Vec<Write>,
     /// Revisions that must be current, `(oid, serial)`.
     pub(crate) checks: Vec<(Oid, Tid)>,
+    /// Transactions to undo, in the order in which they were asked for.
+    pub(crate) undos: Vec<Undo>,
     /// Bytes that the log has promised; nonzero only in [`Stage::Voted`].
     pub(crate) promised_bytes: u64,
     /// What becomes of `writes` at a successful vote: by ascending oid, each once.
     pub(crate) records: Vec<Record>,
     /// Blobs of objects in `writes` or `records`.
     pub(crate) blobs: BTreeMap<Oid, Upload>,
-    /// What `writes` and `checks` take.
-    memory_bytes: usize,
-    spill: Option<Arc<SpillFile>>,
+    /// Objects in `records` that an undo changes.
+    pub(crate) determined: Vec<Oid>,
+    /// For all of it.
+    pub(crate) room: Room,
+    /// Counts writes and undos.
+    order: u32,
 }
 
 /// What is not data stays in memory, however little of that is there: this many take about 1 GiB.
-const MAX_RECORDS: usize = 16 << 20;
+pub(crate) const MAX_RECORDS: usize = 16 << 20;
 
 #[derive(Debug)]
 pub(crate) enum Stage {
@@ -68,6 +73,8 @@ pub(crate) struct Write {
     pub(crate) check: Check,
     pub(crate) payload: Payload,
     pub(crate) crc: u32,
+    /// Which of the transaction's writes and undos it is, from 1 on.
+    pub(crate) order: u32,
 }
 
 /// What must be true of the current revision for a write to be right.
@@ -77,21 +84,25 @@ pub(crate) enum Check {
     Store(Tid),
     /// It has this serial; else the transaction fails.
     Delete(Tid),
-    /// Nothing.
-    Restore,
+    /// Nothing; with the revision's origin, zero for none.
+    Restore(Tid),
 }
 
 impl Write {
     pub(crate) fn into_record(self) -> Record {
-        let Self { oid, payload, crc, .. } = self;
-        Record { oid, payload, has_blob: false, origin: Tid::ZERO, crc }
+        let Self { oid, check, payload, crc, .. } = self;
+        let origin = match check {
+            Check::Restore(origin) => origin,
+            Check::Store(_) | Check::Delete(_) => Tid::ZERO,
+        };
+        Record { oid, payload, has_blob: false, origin, crc }
     }
 }
 
 impl Pending {
     /// Whether some of its data are in a temporary file.
     pub(crate) fn has_file(&self) -> bool {
-        self.lock().spill.is_some()
+        self.lock().room.has_file()
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -138,9 +149,10 @@ impl Handle {
         let crc = record_crc(oid, data.as_deref());
         let payload = match data {
             None => Payload::None,
-            Some(data) => state.keep(&self.core, data)?,
+            Some(data) => state.room.keep(&self.core, data)?,
         };
-        state.writes.push(Write { oid, check, payload, crc });
+        let order = state.next_order();
+        state.writes.push(Write { oid, check, payload, crc, order });
         Ok(())
     }
 }
@@ -163,28 +175,35 @@ impl State {
             stage: Stage::Open,
             writes: Vec::new(),
             checks: Vec::new(),
+            undos: Vec::new(),
             promised_bytes: 0,
             records: Vec::new(),
             blobs: BTreeMap::new(),
-            memory_bytes: 0,
-            spill: None,
+            determined: Vec::new(),
+            room: Room::default(),
+            order: 0,
         }
     }
 
     /// Counts one more write or check, which takes so many bytes besides its data.
     fn admit(&mut self, bytes: usize) -> Result<(), Failure> {
-        if self.writes.len() + self.checks.len() >= MAX_RECORDS {
+        if self.writes.len() + self.checks.len() + self.undos.len() >= MAX_RECORDS {
             let what = format!("a transaction writes and checks at most {MAX_RECORDS} objects");
             return Err(Failure::Storage(what));
         }
-        self.memory_bytes = self.memory_bytes.saturating_add(bytes);
+        self.room.count(bytes);
         Ok(())
+    }
+
+    fn next_order(&mut self) -> u32 {
+        self.order = self.order.saturating_add(1);
+        self.order
     }
 
     /// Ends a vote, unless the transaction was aborted meanwhile: then nobody waits for it.
     pub(crate) fn answer_vote(&mut self, answer: Result<Vote, Failure>) {
         let next = match &answer {
-            Ok(Vote::Promised) => Stage::Voted,
+            Ok(Vote::Promised | Vote::Determined(_)) => Stage::Voted,
             Ok(Vote::Conflicts(_)) => Stage::Open,
             Err(_) => Stage::Ended,
         };
@@ -194,25 +213,6 @@ impl State {
             // The caller has the state locked, so that no later vote is answered before.
             reply.send(Completion::Voted(answer));
         }
-    }
-
-    /// Keeps data in memory, or in a file when the transaction's share of memory is used up.
-    ///
-    /// In memory it is a copy, and so what is counted is what is taken: `data` may be a small part
-    /// of all that a connection has received.
-    fn keep(&mut self, core: &Core, data: Bytes) -> Result<Payload, Failure> {
-        let fits = self.memory_bytes.saturating_add(data.len()) <= core.options.spill_bytes;
-        let Some(pool) = core.spill.as_ref().filter(|_| !fits) else {
-            self.memory_bytes += data.len();
-            return Ok(Payload::Memory(Bytes::copy_from_slice(&data)));
-        };
-        let failed = |error: io::Error| Failure::Storage(error.to_string());
-        let file = match &self.spill {
-            Some(file) => Arc::clone(file),
-            None => Arc::new(pool.take().map_err(failed)?),
-        };
-        self.spill = Some(Arc::clone(&file));
-        Ok(Payload::Spilled(Arc::new(file.write(&data).map_err(failed)?)))
     }
 }
 
@@ -244,8 +244,21 @@ impl Transaction for Handle {
         Ok(())
     }
 
-    fn restore(&mut self, oid: Oid, data: Option<Bytes>) -> Result<(), Failure> {
-        self.write(oid, Check::Restore, data)
+    fn restore(
+        &mut self,
+        oid: Oid,
+        data: Option<Bytes>,
+        origin: Option<Tid>,
+    ) -> Result<(), Failure> {
+        self.write(oid, Check::Restore(origin.unwrap_or(Tid::ZERO)), data)
+    }
+
+    fn undo(&mut self, tid: Tid) -> Result<(), Failure> {
+        let mut state = self.open()?;
+        state.admit(size_of::<Undo>())?;
+        let order = state.next_order();
+        state.undos.push(Undo { tid, order, oids: Vec::new() });
+        Ok(())
     }
 
     fn vote(&mut self, reply: ReplyTo) -> Result<(), Failure> {
@@ -304,6 +317,5 @@ mod tests {
             matches!(&failure, Failure::Storage(text) if text.contains("16777216")),
             "{failure}"
         );
-        assert_eq!(state.memory_bytes, 16);
     }
 }

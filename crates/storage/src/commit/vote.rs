@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use protocol::{Conflict, Failure, Oid, Tid};
 
 use crate::api::Meta;
@@ -20,12 +19,25 @@ impl Core {
     /// Takes a transaction in [`Stage::Voting`] through the locks; the answer may come later.
     pub(crate) fn vote(self: &Arc<Self>, pending: &Arc<Pending>) {
         // Blobs first: large ones take long, and nobody should wait for locks meanwhile.
-        self.with_blobs(pending, pending.lock(), Self::take_locks);
+        self.with_blobs(pending, pending.lock(), Self::find_locks);
     }
 
-    /// Whoever aborts waits for `state`, and so gives the locks up after they were taken.
-    fn take_locks(self: &Arc<Self>, pending: &Arc<Pending>, mut state: MutexGuard<'_, State>) {
+    fn find_locks(self: &Arc<Self>, pending: &Arc<Pending>, mut state: MutexGuard<'_, State>) {
         keep_last_writes(&mut state.writes);
+        if state.undos.is_empty() {
+            self.take_locks(pending, state);
+        } else {
+            drop(state);
+            self.find_undone(pending);
+        }
+    }
+
+    /// Whoever aborts waits for `state`, and so gives up the locks after they were taken.
+    pub(super) fn take_locks(
+        self: &Arc<Self>,
+        pending: &Arc<Pending>,
+        state: MutexGuard<'_, State>,
+    ) {
         let wants = self.wants(&pending.meta, &state);
         let granted =
             self.locks.acquire(pending.owner, wants, self.clock.now(), Arc::clone(pending));
@@ -60,6 +72,10 @@ impl Core {
             return None;
         }
         match self.check(&pending.meta, &state) {
+            Ok(stale) if stale.is_empty() && !state.undos.is_empty() => {
+                self.resolve_undos(pending, state);
+                None
+            }
             Ok(stale) if stale.is_empty() => {
                 let writes = std::mem::take(&mut state.writes);
                 state.records = writes.into_iter().map(Write::into_record).collect();
@@ -71,7 +87,11 @@ impl Core {
     }
 
     /// Gets the log's promise, at once or on another thread, and answers the vote.
-    fn secure_space(self: &Arc<Self>, pending: &Arc<Pending>, mut state: MutexGuard<'_, State>) {
+    pub(super) fn secure_space(
+        self: &Arc<Self>,
+        pending: &Arc<Pending>,
+        mut state: MutexGuard<'_, State>,
+    ) {
         self.assign_blobs(&mut state);
         self.with_blobs(pending, state, Self::promise_space);
     }
@@ -104,7 +124,11 @@ impl Core {
             self.oids.raise_above(record.oid);
         }
         state.promised_bytes = bytes;
-        state.answer_vote(Ok(Vote::Promised));
+        let determined = std::mem::take(&mut state.determined);
+        state.answer_vote(Ok(match determined.is_empty() {
+            true => Vote::Promised,
+            false => Vote::Determined(determined),
+        }));
     }
 
     /// Answers a vote whose locks are released; where that needs a temporary file, on another
@@ -176,11 +200,13 @@ impl Core {
         if alone {
             return wants;
         }
-        if state.writes.is_empty() && state.checks.is_empty() {
+        if state.writes.is_empty() && state.checks.is_empty() && state.undos.is_empty() {
             wants.push(Want { key: Key::Empty, mode: Mode::Exclusive });
         }
         let object = |oid: &Oid, mode| Want { key: Key::Object(*oid), mode };
         wants.extend(state.writes.iter().map(|write| object(&write.oid, Mode::Exclusive)));
+        let undone = state.undos.iter().flat_map(|undo| &undo.oids);
+        wants.extend(undone.map(|oid| object(oid, Mode::Exclusive)));
         wants.extend(state.checks.iter().map(|(oid, _)| object(oid, Mode::Shared)));
         // Of two wants of a key the exclusive one comes first, and stays.
         wants.sort_by_key(|want| (want.key, want.mode == Mode::Shared));
@@ -210,14 +236,7 @@ impl Stale {
     /// May block.
     fn into_conflict(self) -> Result<Conflict, Failure> {
         let Self { oid, committed, given, payload, crc } = self;
-        let data = match payload {
-            Payload::None => Bytes::new(),
-            Payload::Memory(data) => data,
-            Payload::Spilled(spilled) => {
-                spilled.read(oid, crc).map_err(|error| Failure::Storage(error.to_string()))?
-            }
-        };
-        Ok(Conflict { oid, committed, given, data })
+        Ok(Conflict { oid, committed, given, data: payload.read(oid, crc)? })
     }
 }
 

@@ -1,20 +1,55 @@
 //! `memory:`: a log that no restart remembers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
-use protocol::{Failure, Oid};
+use protocol::{Failure, Oid, Tid, TransactionHead, TransactionRecord};
 
+use super::read::{LogCursor, LoggedTransaction, RecordCursor};
 use super::{AppendError, LogTransaction, Payload, Record, RecordLog};
 use crate::api::Meta;
 use crate::index::Place;
 
-/// Records by their number, which is their [`Place::offset`].
+/// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryLog {
-    records: RwLock<Vec<Bytes>>,
+    /// Cursors share it.
+    kept: Arc<RwLock<Kept>>,
     bytes: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// By their number, which is their [`Place::offset`].
+    records: Vec<KeptRecord>,
+    /// By ascending tid.
+    transactions: Vec<KeptTransaction>,
+}
+
+#[derive(Debug)]
+struct KeptRecord {
+    oid: Oid,
+    /// As in [`Place::len`].
+    len: u32,
+    /// Zero for none.
+    origin: Tid,
+    data: Bytes,
+}
+
+#[derive(Debug)]
+struct KeptTransaction {
+    tid: Tid,
+    meta: Meta,
+    /// The number of its first record.
+    first: usize,
+    records: usize,
+}
+
+impl MemoryLog {
+    fn read_kept(&self) -> RwLockReadGuard<'_, Kept> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl RecordLog for MemoryLog {
@@ -50,10 +85,10 @@ impl RecordLog for MemoryLog {
         batch: &[LogTransaction<'_>],
         places: &mut Vec<Place>,
     ) -> Result<(), AppendError> {
-        let mut kept = Vec::new();
+        let mut data = Vec::new();
         for (index, transaction) in batch.iter().enumerate() {
             for record in transaction.records {
-                kept.push(match &record.payload {
+                data.push(match &record.payload {
                     Payload::None => Bytes::new(),
                     Payload::Memory(data) => data.clone(),
                     Payload::Spilled(spilled) => {
@@ -64,12 +99,20 @@ impl RecordLog for MemoryLog {
                 });
             }
         }
-        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
-        for (record, data) in batch.iter().flat_map(|transaction| transaction.records).zip(kept) {
-            let offset = records.len() as u64;
-            places.push(Place { offset, segment: 0, len: record.len() });
-            self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
-            records.push(data);
+        let mut data = data.into_iter();
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        for &LogTransaction { tid, meta, records, .. } in batch {
+            let first = kept.records.len();
+            let transaction =
+                KeptTransaction { tid, meta: meta.clone(), first, records: records.len() };
+            kept.transactions.push(transaction);
+            for (record, data) in records.iter().zip(&mut data) {
+                let &Record { oid, origin, .. } = record;
+                let offset = kept.records.len() as u64;
+                places.push(Place { offset, segment: 0, len: record.len() });
+                self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+                kept.records.push(KeptRecord { oid, len: record.len(), origin, data });
+            }
         }
         Ok(())
     }
@@ -79,10 +122,17 @@ impl RecordLog for MemoryLog {
     }
 
     fn read(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<(), Failure> {
-        let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
-        let record = usize::try_from(place.offset).ok().and_then(|number| records.get(number));
-        data.extend_from_slice(record.ok_or(Failure::UnknownOid(oid))?);
+        data.extend_from_slice(&self.read_kept().at(oid, place)?.data);
         Ok(())
+    }
+
+    fn seek(&self, from: Tid, last: Tid) -> Result<Box<dyn LogCursor>, Failure> {
+        Ok(Box::new(MemoryCursor { kept: Arc::clone(&self.kept), from, last }))
+    }
+
+    fn origin(&self, oid: Oid, place: Place) -> Result<Option<Tid>, Failure> {
+        let origin = self.read_kept().at(oid, place)?.origin;
+        Ok((origin != Tid::ZERO).then_some(origin))
     }
 
     fn wants_checkpoint(&self) -> bool {
@@ -92,4 +142,100 @@ impl RecordLog for MemoryLog {
     fn checkpoint(&self) {}
 
     fn close(&self) {}
+}
+
+impl Kept {
+    fn at(&self, oid: Oid, place: Place) -> Result<&KeptRecord, Failure> {
+        let record = usize::try_from(place.offset).ok().and_then(|n| self.records.get(n));
+        record.ok_or(Failure::UnknownOid(oid))
+    }
+
+    /// How many transactions are below `tid`.
+    fn below(&self, tid: Tid) -> usize {
+        self.transactions.partition_point(|transaction| transaction.tid < tid)
+    }
+
+    fn logged(&self, kept: &Arc<RwLock<Self>>, position: usize) -> Option<LoggedTransaction> {
+        let KeptTransaction { tid, ref meta, first, records } = *self.transactions.get(position)?;
+        let Meta { user, description, extension, status, .. } = meta.clone();
+        let bytes = self.records.iter().skip(first).take(records);
+        Some(LoggedTransaction {
+            head: TransactionHead { tid, status, user, description, extension },
+            bytes: bytes.map(|record| record.data.len() as u64).sum(),
+            records: Box::new(MemoryRecords { kept: Arc::clone(kept), tid, next: 0 }),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct MemoryCursor {
+    kept: Arc<RwLock<Kept>>,
+    /// The next transaction is the first one from here on.
+    from: Tid,
+    last: Tid,
+}
+
+impl LogCursor for MemoryCursor {
+    fn next(&mut self) -> Result<Option<LoggedTransaction>, Failure> {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        let next = kept.logged(&self.kept, kept.below(self.from));
+        let next = next.filter(|next| next.head.tid <= self.last);
+        if let Some(next) = &next {
+            self.from = next.head.tid.next();
+        }
+        Ok(next)
+    }
+
+    fn previous(&mut self) -> Result<Option<LoggedTransaction>, Failure> {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        let position = kept.below(self.from).checked_sub(1);
+        let previous = position.and_then(|position| kept.logged(&self.kept, position));
+        if let Some(previous) = &previous {
+            self.from = previous.head.tid;
+        }
+        Ok(previous)
+    }
+}
+
+#[derive(Debug)]
+struct MemoryRecords {
+    kept: Arc<RwLock<Kept>>,
+    tid: Tid,
+    /// How many of its records were given.
+    next: usize,
+}
+
+impl MemoryRecords {
+    fn step<T>(&mut self, look: impl FnOnce(Tid, &KeptRecord) -> T) -> Option<T> {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        let transaction = kept.transactions.get(kept.below(self.tid));
+        let transaction = transaction.filter(|transaction| transaction.tid == self.tid)?;
+        let number = (self.next < transaction.records).then_some(transaction.first + self.next)?;
+        let found = look(self.tid, kept.records.get(number)?);
+        self.next += 1;
+        Some(found)
+    }
+}
+
+impl RecordCursor for MemoryRecords {
+    fn next(&mut self) -> Result<Option<TransactionRecord>, Failure> {
+        Ok(self.step(|tid, record| {
+            let place = Place { len: record.len, ..Place::default() };
+            TransactionRecord {
+                oid: record.oid,
+                tid,
+                data: place.has_data().then(|| record.data.clone()),
+                origin: (record.origin != Tid::ZERO).then_some(record.origin),
+                has_blob: place.has_blob(),
+            }
+        }))
+    }
+
+    fn skip(&mut self) -> Result<Option<Oid>, Failure> {
+        Ok(self.step(|_, record| record.oid))
+    }
+
+    fn again(&self) -> Box<dyn RecordCursor> {
+        Box::new(Self { kept: Arc::clone(&self.kept), tid: self.tid, next: 0 })
+    }
 }

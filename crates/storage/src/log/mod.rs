@@ -3,6 +3,7 @@
 //! A log appends and reads; it knows nothing of locks, conflicts or clients.
 
 pub(crate) mod memory;
+pub(crate) mod read;
 pub(crate) mod segments;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use protocol::{Failure, Oid, Tid};
 use crate::api::Meta;
 use crate::commit::spill::Spilled;
 use crate::index::Place;
+use read::LogCursor;
 
 /// A durable multi-version log.
 ///
@@ -51,6 +53,13 @@ pub(crate) trait RecordLog: Send + Sync {
 
     /// Same, blocking.
     fn read(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<(), Failure>;
+
+    /// A cursor before the first transaction with a tid of at least `from`, which shows none above
+    /// `last`; all up to `last` are published. May block.
+    fn seek(&self, from: Tid, last: Tid) -> Result<Box<dyn LogCursor>, Failure>;
+
+    /// The tid of the revision whose data an undo brought back at `place`; may block.
+    fn origin(&self, oid: Oid, place: Place) -> Result<Option<Tid>, Failure>;
 
     /// Whether [`Self::checkpoint`] has something to do.
     fn wants_checkpoint(&self) -> bool;
@@ -117,6 +126,17 @@ impl Payload {
         };
         debug_assert!(length < Place::DATA_BYTES_END, "checked when stored");
         length as u32
+    }
+
+    /// The bytes, none for [`Self::None`]; may block.
+    pub(crate) fn read(&self, oid: Oid, crc: u32) -> Result<Bytes, Failure> {
+        match self {
+            Self::None => Ok(Bytes::new()),
+            Self::Memory(data) => Ok(data.clone()),
+            Self::Spilled(spilled) => {
+                spilled.read(oid, crc).map_err(|error| Failure::Storage(error.to_string()))
+            }
+        }
     }
 }
 

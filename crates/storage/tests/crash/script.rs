@@ -27,6 +27,8 @@ pub(crate) struct Script {
     pub(crate) handed_out: Vec<(Oid, usize)>,
     /// Objects that all transactions change, besides their markers.
     shared: Vec<Oid>,
+    /// Transactions that another one undoes, or would have.
+    undone: BTreeSet<Tid>,
     random: StdRng,
     counter: u64,
 }
@@ -65,6 +67,7 @@ impl Script {
             model: Model::new(),
             told: Vec::new(),
             shared,
+            undone: BTreeSet::new(),
             random: StdRng::seed_from_u64(seed),
             counter: 0,
         }
@@ -155,24 +158,52 @@ impl Script {
             };
             draft.write(oid, write);
         }
+        let undone = self.undone(free);
         let mut transaction = self.storage.begin(support::meta());
         for (&oid, write) in &draft.writes {
             match write.clone() {
                 Write::Store { serial, data } => transaction.store(oid, serial, data),
                 Write::Delete { serial } => transaction.delete(oid, serial),
-                Write::Restore(data) => transaction.restore(oid, data),
+                Write::Restore(data) => transaction.restore(oid, data, None),
             }
             .unwrap();
         }
+        if let Some((tid, effect)) = undone {
+            transaction.undo(tid).unwrap();
+            draft.writes.extend(effect.writes);
+        }
         self.told.push(Told { marker, draft, asked: None, answer: None });
         (self.told.len() - 1, transaction)
+    }
+
+    /// Sometimes a transaction that can be undone, and what becomes of its objects: its marker, and
+    /// some of the `free` ones.
+    fn undone(&mut self, free: &mut Vec<Oid>) -> Option<(Tid, Draft)> {
+        if !self.random.random_bool(0.25) {
+            return None;
+        }
+        let shared = &self.shared;
+        let candidates: Vec<_> = self
+            .model
+            .tids()
+            .filter(|tid| !self.undone.contains(tid))
+            .filter_map(|tid| Some((tid, self.model.undo(&[tid]).ok()?)))
+            .filter(|(_, effect)| {
+                effect.writes.keys().all(|oid| free.contains(oid) || !shared.contains(oid))
+            })
+            .collect();
+        let index = self.random.random_range(0..candidates.len().max(1));
+        let (tid, effect) = candidates.into_iter().nth(index)?;
+        free.retain(|oid| !effect.writes.contains_key(oid));
+        self.undone.insert(tid);
+        Some((tid, effect))
     }
 
     /// Whether there is a promise; if not, there is a failure.
     fn vote(&mut self, begun: &mut Begun) -> bool {
         match self.inbox.vote(&mut *begun.1) {
             Ok(vote) => {
-                assert_eq!(vote, Vote::Promised);
+                assert!(matches!(vote, Vote::Promised | Vote::Determined(_)), "{vote:?}");
                 true
             }
             Err(failure) => {

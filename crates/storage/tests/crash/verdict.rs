@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Oid, Tid};
-use storage::{Options, Storage, Which};
+use protocol::{Failure, Oid, Tid};
+use storage::{Completion, Options, Storage};
 use testkit::{Draft, Inbox, Model, SimDisk, Write, compare};
 
 use crate::script::Script;
@@ -93,8 +93,7 @@ fn content(
     let inbox = Inbox::new();
     let mut there = Vec::new();
     for told in &script.told {
-        let loaded = inbox.load(&*storage, told.marker, Which::Before(Tid::MAX));
-        let tid = loaded.ok().flatten().map(|loaded| loaded.tid);
+        let tid = first_tid(&*storage, &inbox, told.marker)?;
         match (told.answer_by(ops), tid) {
             (Some(Ok(answered)), found) if found == Some(*answered) => (),
             (Some(Ok(_)), None) if promise == Promise::Anything => (),
@@ -127,6 +126,15 @@ fn content(
     compare::same_content(&*storage, &inbox, &model, &oids)?;
     compare::same_invalidations(&*storage, &model, script.options.invalidation_queue_size)?;
     Ok(model)
+}
+
+/// The tid of an object's first revision: an undo may have taken its data away.
+fn first_tid(storage: &dyn Storage, inbox: &Inbox, oid: Oid) -> Result<Option<Tid>, String> {
+    match inbox.ask(|reply| storage.history(oid, u32::MAX, reply)) {
+        Completion::History(Ok(history)) => Ok(history.last().map(|first| first.tid)),
+        Completion::History(Err(Failure::UnknownOid(_))) => Ok(None),
+        other => Err(format!("the history of {oid}: {other:?}")),
+    }
 }
 
 /// Whatever was cut off a segment lies in `torn`; returns how many bytes that are.

@@ -81,7 +81,7 @@ impl World {
             Action::Restore { slot, oid, len } => {
                 let (oid, data) = (Oid(oid), len.map(|len| self.data(len)));
                 let write = Write::Restore(data.clone());
-                self.change(slot, |t| t.restore(oid, data), |draft| draft.write(oid, write));
+                self.change(slot, |t| t.restore(oid, data, None), |draft| draft.write(oid, write));
             }
             Action::Vote { slot } => self.vote(slot),
             Action::Finish { slot } => self.finish(slot),
@@ -341,7 +341,7 @@ impl World {
             assert!(right, "{answer:?} for {:?}", slot.draft);
         }
         self.slots[index].as_mut().expect("checked by the caller").phase = match answer {
-            Ok(Vote::Promised) => Phase::Promised,
+            Ok(Vote::Promised | Vote::Determined(_)) => Phase::Promised,
             Ok(Vote::Conflicts(_)) => Phase::Open,
             Err(_) => Phase::Failed,
         };

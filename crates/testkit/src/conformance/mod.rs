@@ -18,8 +18,10 @@ pub mod durability;
 pub mod hammer;
 pub mod large;
 pub mod order;
+pub mod past;
 pub mod reads;
 pub mod refusals;
+pub mod undo;
 pub mod waiting;
 
 pub use codecs::Dialect;
@@ -125,6 +127,18 @@ macro_rules! conformance {
             waiting::a_waiting_vote_can_be_aborted,
             waiting::a_lost_connection_frees_its_locks,
             waiting::read_checks_share_a_lock,
+            undo::an_undo_brings_back_what_was_before,
+            undo::several_transactions_are_undone_at_once,
+            undo::later_changes_are_in_the_way_of_an_undo,
+            undo::an_unknown_transaction_cannot_be_undone,
+            undo::an_undo_log_lists_transactions,
+            undo::a_history_lists_the_revisions_of_an_object,
+            past::transactions_come_back_by_iteration,
+            past::commits_go_on_during_an_iteration,
+            past::an_iterator_that_is_gone_is_unknown,
+            past::a_copy_of_a_storage_is_equal,
+            past::all_objects_are_walked_through,
+            past::what_a_cache_missed_is_told_from_far_back,
             refusals::a_read_only_server_refuses_writers,
             refusals::a_read_only_connection_cannot_write,
             refusals::an_unknown_storage_is_refused,
@@ -163,6 +177,7 @@ macro_rules! conformance {
             durability::invalidations_are_remembered_over_a_restart,
             durability::new_oids_do_not_repeat_after_a_restart,
             durability::a_directory_has_one_server,
+            past::the_past_survives_a_kill,
         }
     };
     (@tests $($group:ident::$case:ident,)*) => {

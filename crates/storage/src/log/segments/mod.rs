@@ -7,7 +7,9 @@
 //! ```
 
 mod cache;
+mod cursor;
 mod format;
+mod marks;
 mod recover;
 mod scan;
 mod settle;
@@ -22,19 +24,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use protocol::{Failure, Oid};
+use protocol::{Failure, Oid, Tid};
 
 pub(crate) use format::Identity;
 pub(crate) use recover::Recovered;
 pub(crate) use settle::Survey;
 
+use super::read::LogCursor;
 use super::{AppendError, LogTransaction, Record, RecordLog, record_crc};
 use crate::api::Meta;
 use crate::disk::{Disk, File, MappedFile, Open};
 use crate::index::Place;
 use crate::open::{Reads, Sync};
 use cache::RecordCache;
+use cursor::SegmentCursor;
 use format::{RECORD_HEADER_BYTES, RecordHeader};
+use marks::Marks;
 use sidecar::Block;
 use space::Space;
 use writer::Writer;
@@ -52,8 +57,8 @@ pub(crate) struct SegmentLog {
     files: Files,
     sync: Sync,
     segment_bytes: u64,
-    /// By number; the first one is number 1.
-    segments: ArcSwap<Vec<Arc<Segment>>>,
+    /// By number; the first one is number 1. Cursors share it.
+    segments: Arc<ArcSwap<Vec<Arc<Segment>>>>,
     cache: RecordCache,
     writer: Mutex<Writer>,
     space: Space,
@@ -79,6 +84,7 @@ struct Segment {
     number: u32,
     path: PathBuf,
     file: Arc<dyn File>,
+    marks: Marks,
     /// Length of the part of its sidecar that is right.
     sidecar_bytes: AtomicU64,
     /// Whether a block could not be written to its sidecar: later ones do not fit behind the gap,
@@ -130,10 +136,7 @@ impl SegmentLog {
             return Ok(true);
         }
         let segments = self.segments.load();
-        let position = place.segment.checked_sub(1).and_then(|n| usize::try_from(n).ok());
-        let Some(segment) = position.and_then(|position| segments.get(position)) else {
-            return Err(damaged(Path::new("the index"), oid, place, "no such segment"));
-        };
+        let segment = segment_of(&segments, oid, place)?;
         let mut header = [0; RECORD_HEADER_BYTES];
         let start = data.len();
         data.resize(start + place.data_bytes() as usize, 0);
@@ -245,6 +248,23 @@ impl RecordLog for SegmentLog {
         .map(drop)
     }
 
+    fn seek(&self, from: Tid, last: Tid) -> Result<Box<dyn LogCursor>, Failure> {
+        let cursor = SegmentCursor::seek(&self.segments, self.files.identity, from, last)?;
+        Ok(Box::new(cursor))
+    }
+
+    fn origin(&self, oid: Oid, place: Place) -> Result<Option<Tid>, Failure> {
+        let segments = self.segments.load();
+        let segment = segment_of(&segments, oid, place)?;
+        let mut header = [0; RECORD_HEADER_BYTES];
+        let read = segment.file.read_exact_at(&mut header, place.offset);
+        read.map_err(|error| damaged(&segment.path, oid, place, &error.to_string()))?;
+        let header = RecordHeader::decode(&header).filter(|header| header.oid == oid);
+        let header =
+            header.ok_or_else(|| damaged(&segment.path, oid, place, "no record header"))?;
+        Ok((header.origin != Tid::ZERO).then_some(header.origin))
+    }
+
     fn wants_checkpoint(&self) -> bool {
         !self.due().is_empty()
     }
@@ -288,6 +308,13 @@ fn is_whole(header: &[u8; RECORD_HEADER_BYTES], oid: Oid, data: &[u8]) -> bool {
             && header.data_bytes() == data.len() as u64
             && header.crc == record_crc(oid, Some(data))
     })
+}
+
+/// The segment that `place` is in.
+fn segment_of(segments: &[Arc<Segment>], oid: Oid, place: Place) -> Result<&Arc<Segment>, Failure> {
+    let position = place.segment.checked_sub(1).and_then(|n| usize::try_from(n).ok());
+    let segment = position.and_then(|position| segments.get(position));
+    segment.ok_or_else(|| damaged(Path::new("the index"), oid, place, "no such segment"))
 }
 
 fn damaged(path: &Path, oid: Oid, place: Place, what: &str) -> Failure {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use protocol::{Oid, Tid};
 
 use super::format::{Identity, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::marks::Marks;
 use super::scan::{self, Scanned, Scanner};
 use super::settle::{Survey, Tail, Unfinished};
 use super::sidecar::{Block, Entry, Sidecar};
@@ -105,6 +106,7 @@ impl Recovery<'_> {
             number,
             path: path.clone(),
             file: Arc::clone(&file),
+            marks: Marks::new(self.found.last_tid),
             sidecar_bytes: AtomicU64::new(sidecar.as_ref().map_or(0, |found| found.right_bytes)),
             sidecar_ended: AtomicBool::new(false),
         });
@@ -112,8 +114,9 @@ impl Recovery<'_> {
         for block in sidecar.into_iter().flat_map(|sidecar| sidecar.blocks) {
             self.advance(block.last_tid, &block.entries, covered, &path)?;
             covered = block.to;
+            segment.marks.grow(block.last_tid, covered);
         }
-        let (block, torn) = self.scan(&file, &path, number, covered, last)?;
+        let (block, torn) = self.scan(&segment, covered, last)?;
         let end = block.to;
         self.bytes += end;
         if block.to > block.from {
@@ -125,12 +128,11 @@ impl Recovery<'_> {
     /// Reads a segment from `covered` on; also returns what ends it, if that is no end of file.
     fn scan(
         &mut self,
-        file: &Arc<dyn File>,
-        path: &Path,
-        number: u32,
+        segment: &Segment,
         covered: u64,
         last: bool,
     ) -> Result<(Block, Option<&'static str>), OpenError> {
+        let Segment { number, ref path, ref file, ref marks, .. } = *segment;
         let mut block = Block::empty(covered);
         let mut scanner = Scanner::new(Arc::clone(file), number, covered, self.files.identity)
             .map_err(OpenError::io(path))?;
@@ -142,6 +144,7 @@ impl Recovery<'_> {
                     block.last_tid = transaction.tid;
                     block.entries.extend(transaction.entries);
                     block.to = transaction.end;
+                    marks.grow(block.last_tid, block.to);
                 }
                 Scanned::End => return Ok((block, None)),
                 Scanned::Fault(fault) => {

@@ -126,7 +126,7 @@ impl Survey {
         Ok(SegmentLog {
             sync: options.sync,
             segment_bytes: options.segment_bytes,
-            segments: ArcSwap::from_pointee(segments),
+            segments: Arc::new(ArcSwap::from_pointee(segments)),
             cache: RecordCache::new(options.cache_bytes),
             writer: Mutex::new(writer),
             space: Space::new(active, tail.end),

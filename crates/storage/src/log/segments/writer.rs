@@ -10,6 +10,7 @@ use super::format::{
     RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader,
     TRANSACTION_HEADER_BYTES, TransactionHeader, padded,
 };
+use super::marks::Marks;
 use super::sidecar::{Block, Entry};
 use super::space::lacks_space;
 use super::{CHECKPOINT_BYTES, Files, Segment, SegmentLog};
@@ -66,6 +67,7 @@ impl SegmentLog {
             writer.block.last_tid = transaction.tid;
             writer.last_tid = transaction.tid;
         }
+        writer.segment.marks.grow(writer.last_tid, tail);
         if tail - writer.block.from >= CHECKPOINT_BYTES {
             self.hand_over_block(&mut writer);
         }
@@ -208,7 +210,8 @@ impl Files {
         file.sync()?;
         self.disk.sync_dir(&self.segments_dir())?;
         let (sidecar_bytes, sidecar_ended) = (AtomicU64::new(0), AtomicBool::new(false));
-        Ok(Segment { number, path, file, sidecar_bytes, sidecar_ended })
+        let marks = Marks::new(previous);
+        Ok(Segment { number, path, file, marks, sidecar_bytes, sidecar_ended })
     }
 }
 
