@@ -38,10 +38,14 @@ pub(crate) const BINPUT: u8 = b'q';
 pub(crate) const LONG_BINPUT: u8 = b'r';
 pub(crate) const MEMOIZE: u8 = 0x94;
 
-/// Only for `ZopeUndo.Prefix.Prefix`.
+/// Only for `ZopeUndo.Prefix.Prefix` and `dict`.
 pub(crate) const GLOBAL: u8 = b'c';
 pub(crate) const NEWOBJ: u8 = 0x81;
 pub(crate) const BUILD: u8 = b'b';
 
-/// The argument of the one GLOBAL that is let through.
+/// The arguments of GLOBAL that are let through.
 pub(crate) const PREFIX_CLASS: &[u8] = b"ZopeUndo.Prefix\nPrefix\n";
+pub(crate) const DICT_CLASS: &[u8] = b"builtins\ndict\n";
+
+/// Only for `dict`: it is called with its items.
+pub(crate) const REDUCE: u8 = b'R';

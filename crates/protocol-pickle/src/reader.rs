@@ -133,6 +133,7 @@ impl<'a> Run<'a> {
             opcode::GLOBAL => self.global(start),
             opcode::NEWOBJ => self.new_object(),
             opcode::BUILD => self.build(),
+            opcode::REDUCE => self.dict_of_items(),
             op => Err(Malformed(format!("pickle opcode {op:#04x} is refused"))),
         }
     }
@@ -201,14 +202,19 @@ impl<'a> Run<'a> {
         self.machine.stack.drain(height..).try_for_each(|child| tree.append(container, child))
     }
 
-    /// `ZopeUndo.Prefix.Prefix`, and nothing else, may be named; nothing is imported for it.
+    /// `ZopeUndo.Prefix.Prefix` and `dict`, and nothing else, may be named; nothing is imported for
+    /// them.
     fn global(&mut self, start: usize) -> Result<(), Malformed> {
         let rest = self.frame.get(self.position..).unwrap_or_default();
-        if !rest.starts_with(opcode::PREFIX_CLASS) {
+        let classes = [
+            (opcode::PREFIX_CLASS, Kind::Prefix(Items::EMPTY)),
+            (opcode::DICT_CLASS, Kind::Map(Items::EMPTY)),
+        ];
+        let Some((name, class)) = classes.into_iter().find(|(name, _)| rest.starts_with(name))
+        else {
             return Err(Malformed("a pickle that asks for an import".into()));
-        }
-        self.position += opcode::PREFIX_CLASS.len();
-        let class = Kind::Prefix(Items::EMPTY);
+        };
+        self.position += name.len();
         let id = self.tree.add(class, Span::new(start, self.position))?;
         self.machine.stack.push(id);
         Ok(())
@@ -224,6 +230,36 @@ impl<'a> Run<'a> {
         self.tree.extend(class, Span::new(0, self.position).end);
         self.machine.stack.push(class);
         Ok(())
+    }
+
+    /// `dict(items)`, as a class derived from it may be pickled. The node is that of the class.
+    fn dict_of_items(&mut self) -> Result<(), Malformed> {
+        let (arguments, class) = (self.pop()?, self.pop()?);
+        let wrong = || Malformed("a call of something else than dict with items".into());
+        if self.tree.node(class).kind != Kind::Map(Items::EMPTY) {
+            return Err(wrong());
+        }
+        let [items] = self.children(arguments)[..] else {
+            return Err(wrong());
+        };
+        for item in self.children(items) {
+            let [key, value] = self.children(item)[..] else {
+                return Err(wrong());
+            };
+            self.tree.append(class, key)?;
+            self.tree.append(class, value)?;
+        }
+        self.tree.extend(class, Span::new(0, self.position).end);
+        self.machine.stack.push(class);
+        Ok(())
+    }
+
+    /// The elements of a tuple or a list.
+    fn children(&self, sequence: NodeId) -> Vec<NodeId> {
+        match self.tree.node(sequence).kind {
+            Kind::Tuple(items) | Kind::List(items) => self.tree.items(items).collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// The object's state becomes its only child.

@@ -92,6 +92,32 @@ fn the_prefix_of_zope_undo_is_understood() {
     assert_eq!(refusal(&nothing), "items without their container");
 }
 
+/// What `pickle.dumps(X(k=1), 3)` sends of a class derived from `dict` whose `__reduce__` returns
+/// `dict, (tuple(self.items()),)`.
+#[test]
+fn a_dict_may_come_as_a_call_with_its_items() {
+    let with = |extension: &[u8]| {
+        let start = b"\x80\x03(K\x00\x88X\x09\0\0\0tpc_begin(K\x07C\0C\0";
+        decode(&[&start[..], extension, b"NX\x01\0\0\0 tt."].concat())
+    };
+    let plain = with(b"}X\x01\0\0\0kK\x01s");
+    assert!(matches!(plain, Ok(Request::Begin(_))));
+    assert_eq!(with(b"cbuiltins\ndict\nq\0X\x01\0\0\0kK\x01\x86\x85\x85R"), plain);
+    assert_eq!(with(b"cbuiltins\ndict\n](X\x01\0\0\0kK\x01\x86e\x85R"), plain, "a list of items");
+    for wrong in [
+        &b"cbuiltins\ndict\nK\x01R"[..],
+        b"cbuiltins\ndict\n)R",
+        b"cbuiltins\ndict\nK\x01\x85\x85R",
+        b"cZopeUndo.Prefix\nPrefix\n)\x85R",
+        b"}X\x01\0\0\0kK\x01s)\x85R",
+    ] {
+        let refused = with(wrong);
+        let is_refused = matches!(&refused, Err(malformed) if malformed.0.contains("a call of"));
+        assert!(is_refused, "{wrong:?}: {refused:?}");
+    }
+    assert!(with(b"cbuiltins\neval\n)\x85R").is_err());
+}
+
 /// An object can be sent and not be kept: MessagePack, which transactions' extensions are stored
 /// as, has none.
 #[test]
@@ -106,7 +132,7 @@ fn an_extension_holds_plain_data() {
 }
 
 /// Messages made by `pickle.dumps((1, False, 'ping', X()), protocol)` with an `X.__reduce__` that
-/// returns `os.system, ('true',)`, and every opcode that is not plain data.
+/// returns `os.system, ('true',)`, and every opcode that is not plain data, or one of the objects above.
 #[test]
 fn nothing_is_imported_or_called() {
     let reduce = b"\x80\x02(K\x01\x89X\x04\0\0\0pingq\0cposix\nsystem\nq\x01X\x04\0\0\0trueq\x02\
@@ -116,7 +142,7 @@ fn nothing_is_imported_or_called() {
         \x8c\x04true\x94\x85\x94R\x94t\x94.";
     assert_eq!(refusal(stacked), "pickle opcode 0x93 is refused");
 
-    let plain = b"(.\x95\x80N\x88\x89JKM\x8a\x8bGBC\x8eX\x8c\x8d)t\x85\x86\x87]ae}suqr\x94c\x81b";
+    let plain = b"(.\x95\x80N\x88\x89JKM\x8a\x8bGBC\x8eX\x8c\x8d)t\x85\x86\x87]ae}suqr\x94c\x81bR";
     for opcode in (0..=255u8).filter(|opcode| !plain.contains(opcode)) {
         let frame = [&b"\x80\x03)}"[..], &[opcode], b"aaaaaaaa\n."].concat();
         let expected = format!("pickle opcode {opcode:#04x} is refused");
