@@ -52,7 +52,7 @@ impl Client {
     /// Drops the revisions that were superseded before a time, given as a tid, and waits until that is
     /// done, which can take long. (ZEO's protocols have the time to the microsecond.)
     pub fn pack(&self, before: Tid) -> Result<(), CallError> {
-        done(self.call(&Request::Pack { before })?)
+        done(self.call(&Request::Pack { before, wait: true })?)
     }
 }
 

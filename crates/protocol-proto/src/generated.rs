@@ -522,12 +522,15 @@ pub struct EndIterators {
     pub iterators: ::prost::alloc::vec::Vec<u64>,
 }
 /// Drops old revisions. Answered by Done when it is done, after an InfoChanged to all connections.
-/// Error: STORAGE. It may be sent on a connection that registered with `read_only`.
+/// Error: STORAGE, also if a pack is under way. It may be sent on a connection that registered with `read_only`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pack {
     /// The time, as a tid: what is current as of it is kept, and all that came later.
     #[prost(fixed64, tag = "1")]
     pub before: u64,
+    /// Answer at once, and pack then.
+    #[prost(bool, tag = "2")]
+    pub in_background: bool,
 }
 /// Everything that a server sends after its hello.
 #[derive(Clone, PartialEq, ::prost::Message)]

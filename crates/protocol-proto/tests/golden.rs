@@ -147,7 +147,7 @@ fn more_requests() -> Vec<(&'static str, Request)> {
         ("iterate records", Request::IterateRecords { iterator: 1, tid: TID }),
         ("next transaction record", Request::NextTransactionRecord { iterator: 2 }),
         ("end iterators", Request::EndIterators { iterators: vec![1, 2] }),
-        ("pack", Request::Pack { before: TID }),
+        ("pack", Request::Pack { before: TID, wait: true }),
     ]
 }
 

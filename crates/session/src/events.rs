@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use protocol::{Codec, Failure, Loaded, MessageId, Oid, Push, Reply, Tid};
-use storage::{Completion, Event, Invalidation, Vote};
+use storage::{Completion, Event, Extent, Invalidation, Vote};
 
 use crate::host::count;
 use crate::session::{Asked, Closed, Session};
@@ -16,6 +16,7 @@ impl<C: Codec> Session<C> {
         while let Some(event) = self.events.pop_front() {
             match event {
                 Event::Invalidated(invalidation) => self.invalidated(invalidation, output)?,
+                Event::ExtentChanged => self.tell_extent(output)?,
                 Event::Completed { ticket, completion } => {
                     // Nobody asks any more after an abort.
                     if let Some(asked) = self.asked.remove(&ticket) {
@@ -28,6 +29,13 @@ impl<C: Codec> Session<C> {
             self.events = VecDeque::new();
         }
         self.download(output)
+    }
+
+    fn tell_extent(&mut self, output: &mut Vec<u8>) -> Result<(), Closed> {
+        let Some(storage) = self.storage() else { return Ok(()) };
+        let Extent { objects, bytes } = storage.extent();
+        let info = Push::Info { length: objects, size: bytes };
+        self.append(output, |codec, out| codec.encode_push(&info, out))
     }
 
     fn invalidated(
@@ -50,6 +58,11 @@ impl<C: Codec> Session<C> {
             (Asked::Vote { id }, Completion::Voted(voted)) => self.voted(id, voted, output),
             (Asked::Finish { id }, Completion::Finished(finished)) => {
                 self.finished(id, finished, output)
+            }
+            // Nobody waits, and the log has told how it ended.
+            (Asked::Pack { id: None }, Completion::Packed(_)) => Ok(()),
+            (Asked::Pack { id }, Completion::Packed(packed)) => {
+                self.answer(id, packed.map(|()| Reply::Done), output)
             }
             (Asked::NewOids { id }, Completion::Oids(oids)) => {
                 self.answer(id, oids.map(Reply::Oids), output)

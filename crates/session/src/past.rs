@@ -1,4 +1,4 @@
-//! Requests that look into the past of a storage: all are answered later.
+//! Requests that look into the past of a storage, or have it dropped: all are answered later.
 
 use protocol::{Codec, CurrentRecord, Failure, MessageId, Oid, Reply, Request, Tid};
 
@@ -10,6 +10,8 @@ impl<C: Codec> Session<C> {
             Request::UndoLog(_) => Asked::UndoLog { id },
             Request::History { .. } => Asked::History { id },
             Request::NextRecord { oid } => Asked::NextRecord { id, oid },
+            Request::Pack { wait: true, .. } => Asked::Pack { id },
+            Request::Pack { wait: false, .. } => Asked::Pack { id: None },
             _ => return,
         };
         let reply = self.ask(asked);
@@ -20,6 +22,7 @@ impl<C: Codec> Session<C> {
             Request::UndoLog(query) => storage.undo_log(query, reply),
             Request::History { oid, count } => storage.history(oid, count, reply),
             Request::NextRecord { oid } => storage.next_record(oid, reply),
+            Request::Pack { before, .. } => storage.pack(before, reply),
             _ => (),
         }
     }

@@ -71,6 +71,7 @@ pub(crate) enum Asked {
     LoadBefore { id: Option<MessageId>, oid: Oid },
     LoadSerial { id: Option<MessageId>, oid: Oid },
     NewOids { id: Option<MessageId> },
+    Pack { id: Option<MessageId> },
     Invalidations { id: Option<MessageId>, until: Tid },
     UndoLog { id: Option<MessageId> },
     History { id: Option<MessageId> },
@@ -210,6 +211,11 @@ impl<C: Codec> Session<C> {
             Request::UndoLog(_) | Request::History { .. } | Request::NextRecord { .. } => {
                 self.handle_past(id, request);
                 Ok(())
+            }
+            Request::Pack { wait, .. } => {
+                let answered = if wait { None } else { id.clone() };
+                self.handle_past(id, request);
+                self.reply(answered, &Reply::Done, output)
             }
             Request::Invalidations { since } => self.invalidations(id, since, output),
             read => self.handle_read(id, read, output),

@@ -8,6 +8,7 @@ use protocol::{Failure, Oid, Tid, UndoLog};
 use crate::blobs::{self, BlobFile, Upload};
 pub use crate::cursor::{Iterated, RecordCursor, TransactionCursor};
 use crate::mailbox::{Completion, Mailbox, ReplyTo};
+use crate::pack::PackState;
 
 /// What a session may ask of a storage.
 ///
@@ -103,6 +104,15 @@ pub trait Storage: Send + Sync {
     fn read_blob(&self, _file: &BlobFile, _offset: u64, _bytes: usize, reply: ReplyTo) {
         reply.send(Completion::BlobRead(Err("there are no blobs".to_owned())));
     }
+    /// Drops what was superseded before a time, while everything goes on; all subscribers hear
+    /// [`crate::Event::ExtentChanged`] when it is done, and then comes
+    /// [`crate::Completion::Packed`]. Revisions that are current as of `before`, or later, are kept;
+    /// loads as of an earlier time may fail from then on. One pack runs at a time. What a stop or a
+    /// crash interrupts goes on with the next start.
+    fn pack(&self, before: Tid, reply: ReplyTo);
+
+    /// How far packs have come.
+    fn pack_state(&self) -> PackState;
 
     /// State of the commit locks.
     fn lock_state(&self) -> LockState;

@@ -15,12 +15,13 @@ use crate::commit::publish::Publisher;
 use crate::commit::spill::SpillPool;
 use crate::commit::transaction::{Handle, Pending};
 use crate::disk::Lock;
-use crate::index::{Index, Lookup, Revision};
+use crate::index::{Index, Lookup, Place, Revision};
 use crate::locks::{LockManager, Owner};
-use crate::log::RecordLog;
+use crate::log::{At, RecordLog};
 use crate::mailbox::{Completion, Mailbox, ReplyTo};
 use crate::oids::{Oids, Taken};
 use crate::open::{Clock, OpenError, Options};
+use crate::pack::{PackState, Packed, Packer};
 use crate::past::iterate::Transactions;
 use crate::pool::Pool;
 use crate::sync::thread::{self, JoinHandle};
@@ -44,8 +45,7 @@ pub(crate) struct Core {
     pub(crate) owners: AtomicU64,
     /// Why no write is taken any more.
     pub(crate) refusing: OnceLock<String>,
-    /// A tid: up to it, revisions that are not current as of it may be gone.
-    pub(crate) packed_to: AtomicU64,
+    pub(crate) packer: Packer,
 }
 
 impl Core {
@@ -59,7 +59,7 @@ impl Core {
 
     /// Up to here transactions cannot be undone.
     pub(crate) fn packed_to(&self) -> Tid {
-        Tid(self.packed_to.load(Ordering::Acquire))
+        self.packer.packed_to()
     }
 
     /// From now on only reads are answered.
@@ -83,8 +83,11 @@ impl Core {
             Lookup::Revision { revision, end } if revision.place.has_data() => {
                 Ok(Some((revision, end)))
             }
-            Lookup::Younger => Ok(None),
-            Lookup::Revision { .. } | Lookup::Unknown => Err(Failure::UnknownOid(oid)),
+            // What was there may have been dropped.
+            Lookup::Younger if !self.is_packed(which) => Ok(None),
+            Lookup::Revision { .. } | Lookup::Unknown | Lookup::Younger => {
+                Err(Failure::UnknownOid(oid))
+            }
         }
     }
 
@@ -102,18 +105,86 @@ impl Core {
         }
     }
 
-    fn load_blocking(&self, oid: Oid, which: Which) -> Result<Option<Loaded<Vec<u8>>>, Failure> {
-        let Some((revision, end)) = self.find(oid, which)? else {
+    /// Whether what is asked for may have been dropped by a pack.
+    fn is_packed(&self, which: Which) -> bool {
+        let packed_to = self.packed_to();
+        packed_to > Tid::ZERO && matches!(which, Which::Before(tid) if tid <= packed_to)
+    }
+
+    /// Looks at a known revision where it is: a pack may just have moved it.
+    pub(crate) fn located<T>(
+        &self,
+        oid: Oid,
+        mut revision: Revision,
+        mut look: impl FnMut(Place) -> Result<At<T>, Failure>,
+    ) -> Result<T, Failure> {
+        for _ in 0..MOVES_MAX {
+            if let At::Here(found) = look(revision.place)? {
+                return Ok(found);
+            }
+            let Lookup::Revision { revision: moved, .. } =
+                self.index.find(oid, Which::Serial(revision.tid))
+            else {
+                return Err(Failure::UnknownOid(oid));
+            };
+            revision = moved;
+        }
+        Err(misplaced(oid))
+    }
+
+    /// Appends the data of a revision; may block.
+    pub(crate) fn read(
+        &self,
+        oid: Oid,
+        revision: Revision,
+        data: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        self.located(oid, revision, |place| self.log.read(oid, place, data))
+    }
+
+    pub(crate) fn load_blocking(
+        &self,
+        oid: Oid,
+        which: Which,
+    ) -> Result<Option<Loaded<Vec<u8>>>, Failure> {
+        let mut data = Vec::new();
+        let read = |place| self.log.read(oid, place, &mut data);
+        let Some((tid, end, ())) = self.look_up(oid, which, read)? else {
             return Ok(None);
         };
-        let mut data = Vec::new();
-        self.log.read(oid, revision.place, &mut data)?;
         if !self.options.load_delay.is_zero() {
             thread::sleep(self.options.load_delay);
         }
-        Ok(Some(Loaded { data, tid: revision.tid, end }))
+        Ok(Some(Loaded { data, tid, end }))
+    }
+
+    /// Finds a revision and looks at it. When it has moved it is found anew: a commit may have
+    /// superseded it before the pack that moved it, or dropped it.
+    fn look_up<T>(
+        &self,
+        oid: Oid,
+        which: Which,
+        mut look: impl FnMut(Place) -> Result<At<T>, Failure>,
+    ) -> Result<Option<(Tid, Option<Tid>, T)>, Failure> {
+        for _ in 0..MOVES_MAX {
+            let Some((revision, end)) = self.find(oid, which)? else {
+                return Ok(None);
+            };
+            if let At::Here(found) = look(revision.place)? {
+                return Ok(Some((revision.tid, end, found)));
+            }
+        }
+        Err(misplaced(oid))
     }
 }
+
+fn misplaced(oid: Oid) -> Failure {
+    let what = "the index names a place that the log does not have";
+    Failure::Storage(format!("object {oid}: {what}"))
+}
+
+/// A revision moves once in a pack: nothing is looked for so often.
+const MOVES_MAX: u32 = 100;
 
 /// A [`Core`] with its threads and the lock of its directory.
 pub(crate) struct NativeStorage {
@@ -123,7 +194,11 @@ pub(crate) struct NativeStorage {
 }
 
 impl NativeStorage {
-    pub(crate) fn start(core: Core, lock: Option<Box<dyn Lock>>) -> Result<Self, OpenError> {
+    pub(crate) fn start(
+        core: Core,
+        packed: Packed,
+        lock: Option<Box<dyn Lock>>,
+    ) -> Result<Self, OpenError> {
         let core = Arc::new(core);
         // What a start had to read should not have to be read again.
         core.checkpoint_if_due();
@@ -132,6 +207,7 @@ impl NativeStorage {
             .name("storage-committer".to_owned())
             .spawn(move || vital(|| committer::run(&core_of_committer)))
             .map_err(OpenError::Thread)?;
+        core.resume_pack(packed);
         Ok(Self { core, committer: Mutex::new(Some(committer)), _lock: lock })
     }
 
@@ -147,6 +223,7 @@ impl NativeStorage {
         let Some(committer) = committer else {
             return false;
         };
+        self.core.packer.close();
         self.core.queue.close();
         // A panic would have ended the process.
         let _ = committer.join();
@@ -182,15 +259,16 @@ impl Storage for NativeStorage {
     }
 
     fn load(&self, oid: Oid, which: Which, data: &mut Vec<u8>) -> Result<Found, Failure> {
-        let Some((revision, end)) = self.core.find(oid, which)? else {
-            return Ok(Found::Younger);
-        };
         let delayed = !self.core.options.load_delay.is_zero();
-        if !delayed && self.core.log.read_cached(oid, revision.place, data)? {
-            Ok(Found::Revision { tid: revision.tid, end })
-        } else {
-            Ok(Found::Later)
-        }
+        let read = |place| match delayed {
+            true => Ok(At::Here(false)),
+            false => self.core.log.read_cached(oid, place, data),
+        };
+        Ok(match self.core.look_up(oid, which, read)? {
+            None => Found::Younger,
+            Some((_, _, false)) => Found::Later,
+            Some((tid, end, true)) => Found::Revision { tid, end },
+        })
     }
 
     fn load_later(&self, oid: Oid, which: Which, reply: ReplyTo) {
@@ -257,6 +335,14 @@ impl Storage for NativeStorage {
         let last = self.core.publisher.last_tid();
         let last = stop.map_or(last, |stop| stop.min(last));
         Box::new(Transactions::new(Arc::clone(&self.core), start.unwrap_or(Tid::ZERO), last))
+    }
+
+    fn pack(&self, before: Tid, reply: ReplyTo) {
+        self.core.pack(before, reply);
+    }
+
+    fn pack_state(&self) -> PackState {
+        self.core.packer.state()
     }
 
     fn next_transaction(&self, mut cursor: Box<dyn TransactionCursor>, reply: ReplyTo) {

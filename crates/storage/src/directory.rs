@@ -4,6 +4,7 @@
 //! DIR/format      the version of what is here and the storage's identity; written last
 //! DIR/lock        locked by the process that has the storage open
 //! DIR/next-oid    see `oids`
+//! DIR/packed      see `pack::file`; absent before the first pack
 //! DIR/segments/   see `log::segments`
 //! DIR/torn/       likewise
 //! DIR/tmp/        see `commit::spill`; emptied at start
@@ -19,6 +20,7 @@ use crate::index::Index;
 use crate::log::segments::{Identity, Recovered, SegmentLog, Survey};
 use crate::oids::{self, BoundFile, Oids};
 use crate::open::{OpenError, Options, Parts};
+use crate::pack::{Packed, PackedFile};
 
 const FORMAT: &str = "format";
 const LOCK: &str = "lock";
@@ -46,6 +48,7 @@ struct Content {
     index: Index,
     found: Recovered,
     oids: Oids,
+    packed: Packed,
 }
 
 impl Directory {
@@ -79,12 +82,13 @@ impl Directory {
             Some(content) => content,
             None => Content::read(&disk, &dir, create(&disk, &dir)?, options)?,
         };
-        let Content { log, index, found, oids } = content;
+        let Content { log, index, found, oids, packed } = content;
         let log = Box::new(log.settle(options)?);
         let temporary = dir.join(TEMPORARY);
         sweep(&*disk, &temporary).map_err(OpenError::io(&temporary))?;
+        let packed_file = Some(PackedFile { disk: Arc::clone(&disk), dir });
         let spill = Some(SpillPool::new(disk, temporary));
-        Ok((Parts { log, index, found, oids, spill }, lock))
+        Ok((Parts { log, index, found, oids, spill, packed, packed_file }, lock))
     }
 }
 
@@ -115,10 +119,13 @@ impl Content {
         options: &Options,
     ) -> Result<Self, OpenError> {
         let index = Index::default();
-        let (log, found) = Survey::read(disk, dir, identity, &index, options)?;
+        let packed = PackedFile { disk: Arc::clone(disk), dir: dir.to_owned() }.read()?;
+        let (log, mut found) = Survey::read(disk, dir, identity, &index, options)?;
+        // Of packed transactions there may be records that are gone.
+        found.complete_above = found.complete_above.max(packed.to);
         let bound = BoundFile { disk: Arc::clone(disk), dir: dir.to_owned() };
         let oids = Oids::open(found.max_oid, bound)?;
-        Ok(Self { log, index, found, oids })
+        Ok(Self { log, index, found, oids, packed })
     }
 }
 

@@ -5,6 +5,7 @@
 //! for a look-up; publication takes its write lock for one insertion, and nothing that holds one
 //! ever does I/O or waits.
 
+mod drop;
 mod walk;
 
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ use walk::Runs;
 pub struct Place {
     /// Offset within the segment.
     pub offset: u64,
-    /// Number of the segment, below 2^31.
+    /// Which segment file, below 2^31.
     pub segment: u32,
     /// Bytes of data, with [`Place::BLOB`] if a blob belongs to them; [`Place::NO_DATA`]: deleted, or
     /// its creation undone.

@@ -23,6 +23,7 @@ mod log;
 pub mod mailbox;
 mod oids;
 pub mod open;
+mod pack;
 mod past;
 mod pool;
 mod sync;
@@ -36,6 +37,8 @@ pub use blobs::{BlobFile, Upload};
 pub use mailbox::{
     Completion, Event, Invalidation, Mailbox, Overflowed, ReplyTo, Ticket, Vote, Wake,
 };
+pub use pack::PackState;
+
 pub use open::{
     Clock, CommitLocks, Kind, Location, LocationError, OpenError, Options, Prepared, Reads, Sync,
     SystemClock, open, prepare,

@@ -64,6 +64,8 @@ pub trait Wake: Send + Sync {
 pub enum Event {
     /// Another connection's transaction.
     Invalidated(Invalidation),
+    /// A pack has changed how much there is.
+    ExtentChanged,
     /// The answer to what this connection asked.
     Completed {
         /// As given with the question.
@@ -96,6 +98,8 @@ pub enum Completion {
     /// Of [`crate::Storage::load_later`]; `None`: the object is younger. The end tid may have
     /// been overtaken while the answer waited: see [`crate::Storage::end_tid`].
     Loaded(Result<Option<Loaded<Vec<u8>>>, Failure>),
+    /// Of [`crate::Storage::pack`].
+    Packed(Result<(), Failure>),
     /// Of [`crate::Storage::new_oids`].
     Oids(Result<Vec<Oid>, Failure>),
     /// Of [`crate::Upload::write`] and [`crate::Upload::end`]: the bytes take no memory any more.
@@ -265,6 +269,7 @@ impl Event {
             Self::Invalidated(invalidation) => {
                 size_of::<Self>() + invalidation.oids.len() * size_of::<Oid>()
             }
+            Self::ExtentChanged => size_of::<Self>(),
             Self::Completed { .. } => 0,
         }
     }

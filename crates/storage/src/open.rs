@@ -22,6 +22,7 @@ use crate::log::RecordLog;
 use crate::log::memory::MemoryLog;
 use crate::log::segments::Recovered;
 use crate::oids::Oids;
+use crate::pack::{Packed, PackedFile, Packer};
 use crate::pool::Pool;
 
 /// Where data are, parsed from a storage URL.
@@ -213,7 +214,9 @@ impl Prepared {
             }
         };
         let blobs = self.blobs.map(|blobs| blobs.settle(&parts.index)).transpose()?;
-        Ok(Arc::new(NativeStorage::start(parts.core(self.options, clock, blobs)?, lock)?))
+        let packed = parts.packed;
+        let core = parts.core(self.options, clock, blobs)?;
+        Ok(Arc::new(NativeStorage::start(core, packed, lock)?))
     }
 }
 
@@ -224,6 +227,8 @@ pub(crate) struct Parts {
     pub(crate) found: Recovered,
     pub(crate) oids: Oids,
     pub(crate) spill: Option<Arc<SpillPool>>,
+    pub(crate) packed: Packed,
+    pub(crate) packed_file: Option<PackedFile>,
 }
 
 impl Parts {
@@ -234,6 +239,8 @@ impl Parts {
             found: Recovered::default(),
             oids: Oids::in_memory(),
             spill: None,
+            packed: Packed { is_done: true, ..Packed::default() },
+            packed_file: None,
         }
     }
 
@@ -259,7 +266,7 @@ impl Parts {
             clock,
             owners: AtomicU64::new(0),
             refusing: OnceLock::new(),
-            packed_to: AtomicU64::new(0),
+            packer: Packer::new(self.packed_file, self.packed),
         })
     }
 }

@@ -52,6 +52,7 @@ impl<'a> Connection<'a> {
     /// Takes the next event; returns whether it ended what this connection waits for.
     fn take(&mut self, event: Event) -> Option<Completion> {
         let (tid, oids) = match event {
+            Event::ExtentChanged => return None,
             Event::Invalidated(told) => (told.tid, told.oids.iter().copied().collect()),
             Event::Completed { ticket, completion: Completion::Finished(answer) } => {
                 let (asked, oids) = self.finishing.take().expect("a finish was asked");

@@ -35,7 +35,7 @@ impl Inbox {
         let mut transaction = storage.begin(Meta { status: b' ', ..Meta::default() });
         transaction.store_blob(oid, serial, Bytes::from_static(b"has a blob"), upload)?;
         match self.vote(&mut *transaction)? {
-            Vote::Promised => Ok(self.finish(&mut *transaction)?),
+            Vote::Promised | Vote::Determined(_) => Ok(self.finish(&mut *transaction)?),
             Vote::Conflicts(conflicts) => Err(NotCommitted::Conflicts(conflicts)),
         }
     }

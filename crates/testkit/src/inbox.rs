@@ -264,7 +264,7 @@ fn take_answer(events: &mut VecDeque<Stamped>, wanted: Ticket) -> Option<(Comple
     let index = events.iter().position(is_it)?;
     match events.remove(index)? {
         Stamped { event: Event::Completed { completion, .. }, stamp } => Some((completion, stamp)),
-        Stamped { event: Event::Invalidated(_), .. } => None,
+        Stamped { event: Event::Invalidated(_) | Event::ExtentChanged, .. } => None,
     }
 }
 

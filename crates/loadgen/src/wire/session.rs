@@ -273,7 +273,7 @@ impl<C: Codec> Wire for SessionWire<C> {
 
     fn pack(&mut self) -> anyhow::Result<()> {
         let before = Tid::from_unix(SystemTime::now().duration_since(UNIX_EPOCH)?);
-        self.pack = self.session.handle_request(&Request::Pack { before })?;
+        self.pack = self.session.handle_request(&Request::Pack { before, wait: true })?;
         Ok(())
     }
 

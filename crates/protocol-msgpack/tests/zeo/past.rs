@@ -118,7 +118,10 @@ pub(crate) fn times_of_packs<E: Encoding>() {
             writer.bool(true);
         })
     };
-    let at = |seconds| Request::Pack { before: Tid::from_unix(Duration::from_secs(seconds)) };
+    let at = |seconds| Request::Pack {
+        before: Tid::from_unix(Duration::from_secs(seconds)),
+        wait: true,
+    };
     assert_eq!(pack(1_795_408_839.0), at(1_795_408_839));
     assert_eq!(call::<E>("pack", 1, |writer| writer.int(1_795_408_839)), at(1_795_408_839));
     assert_eq!(call::<E>("pack", 1, |writer| writer.int(5 << 32)), at(5 << 32));

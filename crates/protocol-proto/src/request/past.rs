@@ -38,7 +38,7 @@ pub(super) fn iterate_records(message: &wire::IterateRecords) -> Request {
 }
 
 pub(super) fn pack(message: &wire::Pack) -> Request {
-    Request::Pack { before: Tid(message.before) }
+    Request::Pack { before: Tid(message.before), wait: !message.in_background }
 }
 
 /// `None`: it is another kind of request.
@@ -70,7 +70,9 @@ pub(super) fn encode(request: &Request) -> Option<Wire> {
         Request::EndIterators { iterators } => {
             Wire::EndIterators(wire::EndIterators { iterators: iterators.clone() })
         }
-        Request::Pack { before } => Wire::Pack(wire::Pack { before: before.0 }),
+        Request::Pack { before, wait } => {
+            Wire::Pack(wire::Pack { before: before.0, in_background: !wait })
+        }
         _ => return None,
     })
 }

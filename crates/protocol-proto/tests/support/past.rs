@@ -23,7 +23,7 @@ pub(super) fn requests() -> impl Strategy<Value = Request> {
         (iterators(), tids()).prop_map(|(iterator, tid)| Request::IterateRecords { iterator, tid }),
         iterators().prop_map(|iterator| Request::NextTransactionRecord { iterator }),
         vec(iterators(), 0..5).prop_map(|iterators| Request::EndIterators { iterators }),
-        tids().prop_map(|before| Request::Pack { before }),
+        (tids(), any::<bool>()).prop_map(|(before, wait)| Request::Pack { before, wait }),
     ]
 }
 

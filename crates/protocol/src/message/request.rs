@@ -209,6 +209,8 @@ pub enum Request {
     Pack {
         /// The time, as a tid: what is current as of it is kept.
         before: Tid,
+        /// The answer comes at the end, and not at once.
+        wait: bool,
     },
     /// Counters of the storage.
     Status,

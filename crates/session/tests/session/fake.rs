@@ -9,7 +9,7 @@ use protocol::{
 };
 use storage::{
     Abilities, Completion, Event, Extent, Found, Invalidation, Iterated, LockState, Mailbox, Meta,
-    RecordCursor, ReplyTo, Storage, Transaction, TransactionCursor, Upload, Vote, Which,
+    PackState, RecordCursor, ReplyTo, Storage, Transaction, TransactionCursor, Upload, Vote, Which,
 };
 
 #[derive(Default)]
@@ -185,6 +185,15 @@ impl Storage for Fake {
 
     fn next_record(&self, _: Option<Oid>, reply: ReplyTo) {
         self.state().records.push(reply);
+    }
+
+    fn pack(&self, _: Tid, reply: ReplyTo) {
+        reply.mailbox.push([Event::ExtentChanged]);
+        reply.send(Completion::Packed(Ok(())));
+    }
+
+    fn pack_state(&self) -> PackState {
+        PackState::default()
     }
 
     fn iterate(&self, start: Option<Tid>, stop: Option<Tid>) -> Box<dyn TransactionCursor> {

@@ -91,7 +91,6 @@ impl BlobStore {
 
     /// Removes the blob of a revision that is in the log no more; may block. No error if there is
     /// none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "pack is built at the same time"))]
     pub(crate) fn remove(&self, oid: Oid, tid: Tid) -> io::Result<()> {
         ignore_missing(self.disk.remove(&self.path(oid, tid)))
     }

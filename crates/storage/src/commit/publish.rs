@@ -88,6 +88,13 @@ impl Publisher {
         Some(oids)
     }
 
+    /// Tells all that how much there is has changed.
+    pub(crate) fn tell_extent(&self) {
+        for subscriber in &self.lock().subscribers {
+            subscriber.push([Event::ExtentChanged]);
+        }
+    }
+
     /// Publishes a durable batch: `make_visible` changes the index.
     pub(crate) fn publish(&self, batch: &[Committing], make_visible: impl FnOnce()) {
         let mut state = self.lock();

@@ -219,7 +219,7 @@ impl Core {
 
     /// The tid of the revision that first had the data of `revision`, as far as undos moved them.
     fn source(&self, oid: Oid, mut revision: Revision) -> Result<Tid, Failure> {
-        while let Some(origin) = self.log.origin(oid, revision.place)? {
+        while let Some(origin) = self.located(oid, revision, |place| self.log.origin(oid, place))? {
             match self.index.find(oid, Which::Serial(origin)) {
                 Lookup::Revision { revision: found, .. } if found.tid < revision.tid => {
                     revision = found;
@@ -232,7 +232,7 @@ impl Core {
 
     fn data(&self, oid: Oid, revision: Revision) -> Result<Bytes, Failure> {
         let mut data = Vec::new();
-        self.log.read(oid, revision.place, &mut data)?;
+        self.read(oid, revision, &mut data)?;
         Ok(data.into())
     }
 

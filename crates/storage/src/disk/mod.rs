@@ -47,6 +47,9 @@ pub trait Disk: Debug + Send + Sync {
     /// Fails if the process may not create names in the directory, as far as that is known in advance.
     fn check_writable(&self, path: &Path) -> io::Result<()>;
 
+    /// Bytes that may still be written below a directory, as far as that is known.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+
     /// Makes changes of the directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 

@@ -71,6 +71,11 @@ impl Disk for RealDisk {
         Ok(rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK)?)
     }
 
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(path)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         fs::File::open(path)?.sync_all()
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use protocol::{Failure, Oid, Tid, TransactionHead, TransactionRecord};
 
 use super::read::{LogCursor, LoggedTransaction, RecordCursor};
-use super::{AppendError, LogTransaction, Payload, Record, RecordLog};
+use super::{AppendError, At, LogTransaction, Payload, Plan, Record, RecordLog, Rewritten};
 use crate::api::Meta;
 use crate::index::Place;
 
@@ -29,6 +29,8 @@ struct Kept {
 
 #[derive(Debug)]
 struct KeptRecord {
+    /// Packed away.
+    is_gone: bool,
     oid: Oid,
     /// As in [`Place::len`].
     len: u32,
@@ -111,28 +113,73 @@ impl RecordLog for MemoryLog {
                 let offset = kept.records.len() as u64;
                 places.push(Place { offset, segment: 0, len: record.len() });
                 self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
-                kept.records.push(KeptRecord { oid, len: record.len(), origin, data });
+                let len = record.len();
+                kept.records.push(KeptRecord { is_gone: false, oid, len, origin, data });
             }
         }
         Ok(())
     }
 
-    fn read_cached(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<bool, Failure> {
-        self.read(oid, place, data).map(|()| true)
+    fn read_cached(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<At<bool>, Failure> {
+        Ok(match self.read(oid, place, data)? {
+            At::Here(()) => At::Here(true),
+            At::Moved => At::Moved,
+        })
     }
 
-    fn read(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<(), Failure> {
-        data.extend_from_slice(&self.read_kept().at(oid, place)?.data);
-        Ok(())
+    fn read(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<At<()>, Failure> {
+        let kept = self.read_kept();
+        let record = kept.at(oid, place)?;
+        if record.is_gone {
+            return Ok(At::Moved);
+        }
+        data.extend_from_slice(&record.data);
+        Ok(At::Here(()))
     }
 
     fn seek(&self, from: Tid, last: Tid) -> Result<Box<dyn LogCursor>, Failure> {
         Ok(Box::new(MemoryCursor { kept: Arc::clone(&self.kept), from, last }))
     }
 
-    fn origin(&self, oid: Oid, place: Place) -> Result<Option<Tid>, Failure> {
+    fn origin(&self, oid: Oid, place: Place) -> Result<At<Option<Tid>>, Failure> {
         let origin = self.read_kept().at(oid, place)?.origin;
-        Ok((origin != Tid::ZERO).then_some(origin))
+        Ok(At::Here((origin != Tid::ZERO).then_some(origin)))
+    }
+
+    fn parts(&self, _: Tid) -> Result<Vec<u32>, Failure> {
+        Ok(vec![0])
+    }
+
+    fn visit(&self, _: u32, each: &mut dyn FnMut(Oid, Tid, Place)) -> Result<(), Failure> {
+        let kept = self.read_kept();
+        for transaction in &kept.transactions {
+            for (record, offset) in kept.records_of(transaction) {
+                each(record.oid, transaction.tid, Place { offset, segment: 0, len: record.len });
+            }
+        }
+        Ok(())
+    }
+
+    fn rewrite(&self, _: u32, plan: &mut Plan<'_>) -> Result<Rewritten, Failure> {
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        let last = kept.transactions.last().map(|transaction| transaction.tid);
+        let (mut gone, mut empty) = (Vec::new(), Vec::new());
+        for transaction in kept.transactions.iter().take_while(|one| one.tid <= plan.to) {
+            let mut left = 0;
+            for (record, offset) in kept.records_of(transaction) {
+                match (plan.keeps)(record.oid, transaction.tid) {
+                    true => left += 1,
+                    false => gone.push(offset),
+                }
+            }
+            if left == 0 && Some(transaction.tid) != last {
+                empty.push(transaction.tid);
+            }
+        }
+        let freed = gone.into_iter().map(|offset| kept.forget(offset)).sum();
+        kept.transactions.retain(|transaction| empty.binary_search(&transaction.tid).is_err());
+        self.bytes.fetch_sub(freed, Ordering::Relaxed);
+        Ok(Rewritten::Freed(freed))
     }
 
     fn wants_checkpoint(&self) -> bool {
@@ -145,6 +192,25 @@ impl RecordLog for MemoryLog {
 }
 
 impl Kept {
+    /// The records of a transaction that are not gone, with their numbers.
+    fn records_of(
+        &self,
+        transaction: &KeptTransaction,
+    ) -> impl Iterator<Item = (&KeptRecord, u64)> {
+        let &KeptTransaction { first, records, .. } = transaction;
+        let numbered = self.records.iter().zip(0..).skip(first).take(records);
+        numbered.filter(|(record, _)| !record.is_gone)
+    }
+
+    /// Gives back the bytes of a record, and says how many.
+    fn forget(&mut self, number: u64) -> u64 {
+        let record = usize::try_from(number).ok().and_then(|n| self.records.get_mut(n));
+        record.map_or(0, |record| {
+            record.is_gone = true;
+            std::mem::take(&mut record.data).len() as u64
+        })
+    }
+
     fn at(&self, oid: Oid, place: Place) -> Result<&KeptRecord, Failure> {
         let record = usize::try_from(place.offset).ok().and_then(|n| self.records.get(n));
         record.ok_or(Failure::UnknownOid(oid))
@@ -210,10 +276,15 @@ impl MemoryRecords {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         let transaction = kept.transactions.get(kept.below(self.tid));
         let transaction = transaction.filter(|transaction| transaction.tid == self.tid)?;
-        let number = (self.next < transaction.records).then_some(transaction.first + self.next)?;
-        let found = look(self.tid, kept.records.get(number)?);
-        self.next += 1;
-        Some(found)
+        loop {
+            let left = self.next < transaction.records;
+            let number = left.then_some(transaction.first + self.next)?;
+            self.next += 1;
+            let record = kept.records.get(number)?;
+            if !record.is_gone {
+                return Some(look(self.tid, record));
+            }
+        }
     }
 }
 

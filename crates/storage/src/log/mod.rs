@@ -49,17 +49,28 @@ pub(crate) trait RecordLog: Send + Sync {
 
     /// Appends the data at `place` to `data` if they are in memory; else `false`, `data` as it
     /// was.
-    fn read_cached(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<bool, Failure>;
+    fn read_cached(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<At<bool>, Failure>;
 
     /// Same, blocking.
-    fn read(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<(), Failure>;
+    fn read(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<At<()>, Failure>;
 
     /// A cursor before the first transaction with a tid of at least `from`, which shows none above
     /// `last`; all up to `last` are published. May block.
     fn seek(&self, from: Tid, last: Tid) -> Result<Box<dyn LogCursor>, Failure>;
 
     /// The tid of the revision whose data an undo brought back at `place`; may block.
-    fn origin(&self, oid: Oid, place: Place) -> Result<Option<Tid>, Failure>;
+    fn origin(&self, oid: Oid, place: Place) -> Result<At<Option<Tid>>, Failure>;
+
+    /// Gets ready for a pack of what is up to `to`, and names the parts that it goes through, in
+    /// tid order. May block, as all that a pack asks.
+    fn parts(&self, to: Tid) -> Result<Vec<u32>, Failure>;
+
+    /// Tells of all records of a part, in tid order.
+    fn visit(&self, part: u32, each: &mut dyn FnMut(Oid, Tid, Place)) -> Result<(), Failure>;
+
+    /// Drops records of a part, durably; where there were others, they move. A crash leaves the
+    /// part as it was or as it is to be.
+    fn rewrite(&self, part: u32, plan: &mut Plan<'_>) -> Result<Rewritten, Failure>;
 
     /// Whether [`Self::checkpoint`] has something to do.
     fn wants_checkpoint(&self) -> bool;
@@ -69,6 +80,34 @@ pub(crate) trait RecordLog: Send + Sync {
 
     /// Same as [`Self::checkpoint`], for the last time.
     fn close(&self);
+}
+
+/// What is at a place, unless a pack has just moved it: then the index knows where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At<T> {
+    Here(T),
+    Moved,
+}
+
+/// What a pack wants of a part.
+pub(crate) struct Plan<'a> {
+    /// Above this tid all is kept.
+    pub(crate) to: Tid,
+    /// Whether a record up to `to` is kept.
+    pub(crate) keeps: &'a dyn Fn(Oid, Tid) -> bool,
+    /// Hears of the new places of records, which are readable by then.
+    pub(crate) moved: &'a mut dyn FnMut(Oid, Tid, Place),
+    /// Whether to give up; then all is as it was.
+    pub(crate) is_cancelled: &'a dyn Fn() -> bool,
+}
+
+/// How the rewriting of a part ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rewritten {
+    /// So many bytes were given back.
+    Freed(u64),
+    /// Nothing was changed.
+    Cancelled,
 }
 
 /// A transaction to be appended.

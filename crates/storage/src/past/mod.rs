@@ -78,14 +78,20 @@ impl Core {
     /// The current revision of the first object from `from` on that has one.
     pub(crate) fn next_record(&self, from: Option<Oid>) -> Result<CurrentRecord, Failure> {
         let from = from.unwrap_or(Oid(0));
-        let Some((oid, revision)) = self.index.next_current(from) else {
-            return Err(Failure::Value(format!("there is no object from {from} on")));
+        let (oid, loaded) = loop {
+            let Some((oid, _)) = self.index.next_current(from) else {
+                return Err(Failure::Value(format!("there is no object from {from} on")));
+            };
+            match self.load_blocking(oid, Which::Before(Tid::MAX)) {
+                Ok(Some(loaded)) => break (oid, loaded),
+                // It was deleted in between.
+                Ok(None) | Err(Failure::UnknownOid(_)) => (),
+                Err(failure) => return Err(failure),
+            }
         };
-        let mut data = Vec::new();
-        self.log.read(oid, revision.place, &mut data)?;
         let next = oid.0.checked_add(1).and_then(|next| self.index.next_current(Oid(next)));
         let next = next.map(|(next, _)| next);
-        Ok(CurrentRecord { oid, tid: revision.tid, data: data.into(), next })
+        Ok(CurrentRecord { oid, tid: loaded.tid, data: loaded.data.into(), next })
     }
 
     /// The oids changed after `since` and up to `until`; `None`: it is not known, or not told to a

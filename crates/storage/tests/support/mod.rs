@@ -44,6 +44,11 @@ pub(crate) fn open_with(
     storage::open(&location(), options, &disk.handle(), clock)
 }
 
+pub(crate) fn in_memory(options: Options) -> Arc<dyn Storage> {
+    let location = Location { kind: Kind::Memory, blobs: None };
+    storage::open(&location, options, &SimDisk::new().handle(), Clock::new()).unwrap()
+}
+
 pub(crate) fn meta() -> Meta {
     Meta { user: "user".into(), description: "what".into(), status: b' ', ..Meta::default() }
 }

@@ -293,6 +293,11 @@ impl Disk for SimDisk {
         if state.tree.is_dir(path) { Ok(()) } else { Err(state.tree.missing(path)) }
     }
 
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        let state = self.shared.lock();
+        Ok(state.capacity_bytes.map_or(u64::MAX, |all| all.saturating_sub(state.used_bytes())))
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let (mut state, _) = self.shared.enter(Call::SyncDir, path)?;
         if !state.tree.is_dir(path) {

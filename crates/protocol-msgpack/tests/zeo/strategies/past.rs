@@ -27,8 +27,9 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         iterator().prop_map(|iterator| Request::NextTransactionRecord { iterator }),
         vec(iterator(), 0..5).prop_map(|iterators| Request::EndIterators { iterators }),
         // A float has not all bits of a tid: whole minutes fit.
-        (0u64..1 << 30).prop_map(|minute| Request::Pack {
-            before: Tid::from_unix(Duration::from_secs(minute * 60))
+        (0u64..1 << 30, any::<bool>()).prop_map(|(minute, wait)| Request::Pack {
+            before: Tid::from_unix(Duration::from_secs(minute * 60)),
+            wait,
         }),
     ]
 }

@@ -35,9 +35,9 @@ pub(super) fn arguments(writer: &mut impl Writer, request: &Request) {
         Request::EndIterators { iterators } => call(writer, "iterator_gc", 1, |writer| {
             writer.list(iterators.iter(), |writer, number| writer.int(i128::from(*number)));
         }),
-        Request::Pack { before } => call(writer, "pack", 2, |writer| {
+        Request::Pack { before, wait } => call(writer, "pack", 2, |writer| {
             writer.float(before.to_unix_seconds());
-            writer.bool(true);
+            writer.bool(*wait);
         }),
         // What was not written by `super` and by `super::writes` has no form.
         _ => {}

@@ -101,13 +101,14 @@ pub(super) fn end_iterators(args: Args<'_>) -> Decoded {
     Ok(Request::EndIterators { iterators: numbers.filter_map(number).collect() })
 }
 
-/// The client may wait for the answer or not; the server's answer is the same.
+/// Who does not say otherwise waits.
 pub(super) fn pack(args: Args<'_>) -> Decoded {
-    let ([time], [_wait]) = args.at_least::<1, 1>()?;
+    let ([time], [wait]) = args.at_least::<1, 1>()?;
+    let wait = wait.is_none_or(|wait| wait.value.is_true());
     let time = time.value.float().ok_or_else(|| time.mistyped("a time in seconds"))?;
     let before = Duration::try_from_secs_f64(time.clamp(0.0, TIME_MAX))
         .map_err(|_| Failure::Value(format!("pack(): {time} is not a time")))?;
-    Ok(Request::Pack { before: Tid::from_unix(before) })
+    Ok(Request::Pack { before: Tid::from_unix(before), wait })
 }
 
 /// What `undoLog()` and `undoInfo()` mean.

@@ -46,10 +46,34 @@ pub(super) fn new_digest() -> Digest {
     Digest::new(CrcAlgorithm::Crc32Iscsi)
 }
 
+/// What [`Place::segment`] says: the number of a segment, and above it how often the file was
+/// rewritten, so that no place in an old file is looked for in a new one.
+pub(super) fn slot(number: u32, generation: u32) -> u32 {
+    number | (generation % GENERATIONS) << NUMBER_BITS
+}
+
+/// The number of the segment that a slot is of.
+pub(super) fn number(slot: u32) -> u32 {
+    slot % NUMBERS
+}
+
+/// How often the file of a slot was rewritten.
+pub(super) fn generation(slot: u32) -> u32 {
+    slot >> NUMBER_BITS
+}
+
+/// A million segments of 256 MiB.
+const NUMBER_BITS: u32 = 20;
+const NUMBERS: u32 = 1 << NUMBER_BITS;
+/// The top bit is the index's.
+const GENERATIONS: u32 = 1 << (31 - NUMBER_BITS);
+
 /// The first bytes of a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub(super) number: u32,
+    /// How often a pack has rewritten it.
+    pub(super) generation: u32,
     /// The last tid in the segments before.
     pub(super) previous: Tid,
 }
@@ -60,7 +84,7 @@ impl SegmentHeader {
         out.put(&SEGMENT_MAGIC);
         out.put(&identity.0);
         out.put(&self.number.to_le_bytes());
-        out.put(&[0; 4]);
+        out.put(&self.generation.to_le_bytes());
         out.put(&self.previous.to_bytes());
         out.skip_to(SEGMENT_HEADER_BYTES - 4);
         let crc = identity.crc(&[out.written()]);
@@ -79,8 +103,8 @@ impl SegmentHeader {
             return None;
         }
         let number = u32::from_le_bytes(fields.take()?);
-        fields.take::<4>()?;
-        Some(Self { number, previous: Tid::from_bytes(fields.take()?) })
+        let generation = u32::from_le_bytes(fields.take()?);
+        Some(Self { number, generation, previous: Tid::from_bytes(fields.take()?) })
     }
 }
 

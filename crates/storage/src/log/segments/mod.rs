@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/segments/00000001.log   a segment: see `format`
 //! DIR/segments/00000001.idx   its index, for fast starts: see `sidecar`
+//! DIR/segments/00000001.new   what a pack writes, to replace the segment: see `rewrite`
 //! DIR/torn/                   what a crash left half written at the end of the log
 //! ```
 
@@ -11,6 +12,7 @@ mod cursor;
 mod format;
 mod marks;
 mod recover;
+mod rewrite;
 mod scan;
 mod settle;
 mod sidecar;
@@ -23,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use protocol::{Failure, Oid, Tid};
 
 pub(crate) use format::Identity;
@@ -31,7 +33,7 @@ pub(crate) use recover::Recovered;
 pub(crate) use settle::Survey;
 
 use super::read::LogCursor;
-use super::{AppendError, LogTransaction, Record, RecordLog, record_crc};
+use super::{AppendError, At, LogTransaction, Plan, Record, RecordLog, Rewritten, record_crc};
 use crate::api::Meta;
 use crate::disk::{Disk, File, MappedFile, Open};
 use crate::index::Place;
@@ -50,6 +52,7 @@ const CHECKPOINT_BYTES: u64 = 32 << 20;
 
 const SEGMENTS: &str = "segments";
 const TORN: &str = "torn";
+const NEW: &str = ".new";
 
 /// See the module.
 #[derive(Debug)]
@@ -82,6 +85,8 @@ struct Files {
 #[derive(Debug)]
 struct Segment {
     number: u32,
+    /// Its number, and how often it was rewritten: see [`format::slot`].
+    slot: u32,
     path: PathBuf,
     file: Arc<dyn File>,
     marks: Marks,
@@ -90,11 +95,28 @@ struct Segment {
     /// Whether a block could not be written to its sidecar: later ones do not fit behind the gap,
     /// and after a failed sync a later one proves nothing.
     sidecar_ended: AtomicBool,
+    /// The file that this one has replaced, while the index may still name places in it.
+    replaced: ArcSwapOption<Self>,
 }
 
 /// The file name of a segment.
 fn log_name(number: u32) -> String {
     format!("{number:08}.log")
+}
+
+impl Segment {
+    fn new(number: u32, slot: u32, path: PathBuf, file: Arc<dyn File>, marks: Marks) -> Self {
+        Self {
+            number,
+            slot,
+            path,
+            file,
+            marks,
+            sidecar_bytes: AtomicU64::new(0),
+            sidecar_ended: AtomicBool::new(false),
+            replaced: ArcSwapOption::empty(),
+        }
+    }
 }
 
 impl Files {
@@ -118,6 +140,11 @@ impl Files {
         self.segments_dir().join(format!("{number:08}.idx"))
     }
 
+    /// Where a pack writes a segment anew.
+    fn new_path(&self, number: u32) -> PathBuf {
+        self.segments_dir().join(format!("{number:08}{NEW}"))
+    }
+
     fn torn_dir(&self) -> PathBuf {
         self.dir.join(TORN)
     }
@@ -131,12 +158,14 @@ impl SegmentLog {
         place: Place,
         data: &mut Vec<u8>,
         fetch: impl FnOnce(&dyn File, &mut [IoSliceMut<'_>]) -> io::Result<bool>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<At<bool>, Failure> {
         if self.cache.read(place, data) {
-            return Ok(true);
+            return Ok(At::Here(true));
         }
         let segments = self.segments.load();
-        let segment = segment_of(&segments, oid, place)?;
+        let At::Here(segment) = segment_of(&segments, oid, place)? else {
+            return Ok(At::Moved);
+        };
         let mut header = [0; RECORD_HEADER_BYTES];
         let start = data.len();
         data.resize(start + place.data_bytes() as usize, 0);
@@ -158,7 +187,7 @@ impl SegmentLog {
         if !matches!(outcome, Ok(true)) {
             data.truncate(start);
         }
-        outcome
+        outcome.map(At::Here)
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
@@ -186,7 +215,7 @@ impl SegmentLog {
         let how = if offset == 0 { Open::Truncated } else { Open::Existing };
         let file = self.files.disk.open(&path, how)?;
         file.set_len(offset)?;
-        let end = block.append(&*file, offset, segment.number, self.files.identity)?;
+        let end = block.append(&*file, offset, segment.slot, self.files.identity)?;
         segment.sidecar_bytes.store(end, Ordering::Relaxed);
         Ok(())
     }
@@ -232,20 +261,23 @@ impl RecordLog for SegmentLog {
         self.append_batch(batch, places)
     }
 
-    fn read_cached(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<bool, Failure> {
+    fn read_cached(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<At<bool>, Failure> {
         self.read_with(oid, place, data, |file, bufs| file.read_cached_at(bufs, place.offset))
     }
 
-    fn read(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<(), Failure> {
-        self.read_with(oid, place, data, |file, bufs| {
+    fn read(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<At<()>, Failure> {
+        let read = self.read_with(oid, place, data, |file, bufs| {
             let mut offset = place.offset;
             for buf in bufs {
                 file.read_exact_at(buf, offset)?;
                 offset += buf.len() as u64;
             }
             Ok(true)
+        })?;
+        Ok(match read {
+            At::Here(_) => At::Here(()),
+            At::Moved => At::Moved,
         })
-        .map(drop)
     }
 
     fn seek(&self, from: Tid, last: Tid) -> Result<Box<dyn LogCursor>, Failure> {
@@ -253,16 +285,30 @@ impl RecordLog for SegmentLog {
         Ok(Box::new(cursor))
     }
 
-    fn origin(&self, oid: Oid, place: Place) -> Result<Option<Tid>, Failure> {
+    fn origin(&self, oid: Oid, place: Place) -> Result<At<Option<Tid>>, Failure> {
         let segments = self.segments.load();
-        let segment = segment_of(&segments, oid, place)?;
+        let At::Here(segment) = segment_of(&segments, oid, place)? else {
+            return Ok(At::Moved);
+        };
         let mut header = [0; RECORD_HEADER_BYTES];
         let read = segment.file.read_exact_at(&mut header, place.offset);
         read.map_err(|error| damaged(&segment.path, oid, place, &error.to_string()))?;
         let header = RecordHeader::decode(&header).filter(|header| header.oid == oid);
         let header =
             header.ok_or_else(|| damaged(&segment.path, oid, place, "no record header"))?;
-        Ok((header.origin != Tid::ZERO).then_some(header.origin))
+        Ok(At::Here((header.origin != Tid::ZERO).then_some(header.origin)))
+    }
+
+    fn parts(&self, to: Tid) -> Result<Vec<u32>, Failure> {
+        self.numbers_up_to(to)
+    }
+
+    fn visit(&self, part: u32, each: &mut dyn FnMut(Oid, Tid, Place)) -> Result<(), Failure> {
+        self.visit_segment(part, each)
+    }
+
+    fn rewrite(&self, part: u32, plan: &mut Plan<'_>) -> Result<Rewritten, Failure> {
+        self.rewrite_segment(part, plan)
     }
 
     fn wants_checkpoint(&self) -> bool {
@@ -310,11 +356,26 @@ fn is_whole(header: &[u8; RECORD_HEADER_BYTES], oid: Oid, data: &[u8]) -> bool {
     })
 }
 
-/// The segment that `place` is in.
-fn segment_of(segments: &[Arc<Segment>], oid: Oid, place: Place) -> Result<&Arc<Segment>, Failure> {
-    let position = place.segment.checked_sub(1).and_then(|n| usize::try_from(n).ok());
-    let segment = position.and_then(|position| segments.get(position));
-    segment.ok_or_else(|| damaged(Path::new("the index"), oid, place, "no such segment"))
+/// The segment of that number.
+fn numbered(segments: &[Arc<Segment>], number: u32) -> Option<&Arc<Segment>> {
+    segments.get(usize::try_from(number.checked_sub(1)?).ok()?)
+}
+
+/// The file that `place` is in.
+fn segment_of(
+    segments: &[Arc<Segment>],
+    oid: Oid,
+    place: Place,
+) -> Result<At<Arc<Segment>>, Failure> {
+    let Some(segment) = numbered(segments, format::number(place.segment)) else {
+        return Err(damaged(Path::new("the index"), oid, place, "no such segment"));
+    };
+    if segment.slot == place.segment {
+        return Ok(At::Here(Arc::clone(segment)));
+    }
+    let replaced = segment.replaced.load_full();
+    let replaced = replaced.filter(|replaced| replaced.slot == place.segment);
+    Ok(replaced.map_or(At::Moved, At::Here))
 }
 
 fn damaged(path: &Path, oid: Oid, place: Place, what: &str) -> Failure {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::Ordering;
 
 use protocol::{Oid, Tid};
 
@@ -14,7 +14,7 @@ use super::marks::Marks;
 use super::scan::{self, Scanned, Scanner};
 use super::settle::{Survey, Tail, Unfinished};
 use super::sidecar::{Block, Entry, Sidecar};
-use super::{Files, Segment};
+use super::{Files, Segment, format};
 use crate::disk::{Disk, File, Open};
 use crate::index::{Index, Revision};
 use crate::open::{OpenError, Options};
@@ -96,20 +96,17 @@ impl Recovery<'_> {
         let path = self.files.segment_path(number);
         let file = self.files.open_segment(&path, Open::Existing).map_err(OpenError::io(&path))?;
         let len = file.len().map_err(OpenError::io(&path))?;
-        self.check_header(&*file, number, &path)?;
+        let slot = format::slot(number, self.check_header(&*file, number, &path)?.generation);
         let start = SEGMENT_HEADER_BYTES as u64;
-        let sidecar = self.sidecar(number, start, len);
+        let sidecar = self.sidecar(number, slot, start, len);
         if sidecar.as_ref().is_some_and(|sidecar| sidecar.exceeds) {
             return Err(OpenError::Damaged { path, offset: len, what: SHORTER_THAN_INDEX });
         }
-        let segment = Arc::new(Segment {
-            number,
-            path: path.clone(),
-            file: Arc::clone(&file),
-            marks: Marks::new(self.found.last_tid),
-            sidecar_bytes: AtomicU64::new(sidecar.as_ref().map_or(0, |found| found.right_bytes)),
-            sidecar_ended: AtomicBool::new(false),
-        });
+        let marks = Marks::new(self.found.last_tid);
+        let segment = Segment::new(number, slot, path.clone(), Arc::clone(&file), marks);
+        let right_bytes = sidecar.as_ref().map_or(0, |found| found.right_bytes);
+        segment.sidecar_bytes.store(right_bytes, Ordering::Relaxed);
+        let segment = Arc::new(segment);
         let mut covered = start;
         for block in sidecar.into_iter().flat_map(|sidecar| sidecar.blocks) {
             self.advance(block.last_tid, &block.entries, covered, &path)?;
@@ -132,9 +129,9 @@ impl Recovery<'_> {
         covered: u64,
         last: bool,
     ) -> Result<(Block, Option<&'static str>), OpenError> {
-        let Segment { number, ref path, ref file, ref marks, .. } = *segment;
+        let Segment { slot, ref path, ref file, ref marks, .. } = *segment;
         let mut block = Block::empty(covered);
-        let mut scanner = Scanner::new(Arc::clone(file), number, covered, self.files.identity)
+        let mut scanner = Scanner::new(Arc::clone(file), slot, covered, self.files.identity)
             .map_err(OpenError::io(path))?;
         loop {
             let scanned = scanner.next();
@@ -155,7 +152,12 @@ impl Recovery<'_> {
         }
     }
 
-    fn check_header(&self, file: &dyn File, number: u32, path: &Path) -> Result<(), OpenError> {
+    fn check_header(
+        &self,
+        file: &dyn File,
+        number: u32,
+        path: &Path,
+    ) -> Result<SegmentHeader, OpenError> {
         let mut header = [0; SEGMENT_HEADER_BYTES];
         let damaged = |what| OpenError::Damaged { path: path.to_owned(), offset: 0, what };
         match file.read_exact_at(&mut header, 0) {
@@ -172,16 +174,16 @@ impl Recovery<'_> {
             Some(header) if header.previous != self.found.last_tid => {
                 Err(damaged("the segment does not continue the one before"))
             }
-            Some(_) => Ok(()),
+            Some(header) => Ok(header),
         }
     }
 
     /// What the segment's index file says, if it can be read: the segment is the truth.
-    fn sidecar(&mut self, number: u32, from: u64, len: u64) -> Option<Sidecar> {
+    fn sidecar(&mut self, number: u32, slot: u32, from: u64, len: u64) -> Option<Sidecar> {
         let path = self.files.sidecar_path(number);
         let read = || -> io::Result<Sidecar> {
             let file = self.files.disk.open(&path, Open::Existing)?;
-            Sidecar::read(&*file, number, from, len, self.files.identity)
+            Sidecar::read(&*file, slot, from, len, self.files.identity)
         };
         match read() {
             Ok(sidecar) => {

@@ -13,7 +13,7 @@ use super::format::{Identity, SEGMENT_HEADER_BYTES};
 use super::sidecar::Block;
 use super::space::Space;
 use super::writer::Writer;
-use super::{CHECKPOINT_BYTES, Files, SEGMENTS, Segment, SegmentLog, TORN, log_name};
+use super::{CHECKPOINT_BYTES, Files, NEW, SEGMENTS, Segment, SegmentLog, TORN, log_name};
 use crate::disk::{self, Disk, Open};
 use crate::open::{OpenError, Options, Reads};
 
@@ -95,6 +95,7 @@ impl Survey {
         for note in self.notes {
             tracing::warn!("{note}");
         }
+        remove_unused(&files)?;
         if let Some(Unfinished { path, .. }) = self.unfinished {
             files.disk.remove(&path).map_err(OpenError::io(&path))?;
         }
@@ -136,6 +137,17 @@ impl Survey {
             files,
         })
     }
+}
+
+/// Removes what an interrupted pack has written.
+fn remove_unused(files: &Files) -> Result<(), OpenError> {
+    let dir = files.segments_dir();
+    let names = files.disk.list(&dir).map_err(OpenError::io(&dir))?;
+    for name in names.iter().filter(|name| name.ends_with(NEW)) {
+        let path = dir.join(name);
+        files.disk.remove(&path).map_err(OpenError::io(&path))?;
+    }
+    Ok(())
 }
 
 /// Copies what is behind `end` to a file of its own, durably, and cuts it off.

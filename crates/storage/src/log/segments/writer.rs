@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use protocol::Tid;
 
@@ -13,7 +13,7 @@ use super::format::{
 use super::marks::Marks;
 use super::sidecar::{Block, Entry};
 use super::space::lacks_space;
-use super::{CHECKPOINT_BYTES, Files, Segment, SegmentLog};
+use super::{CHECKPOINT_BYTES, Files, Segment, SegmentLog, format};
 use crate::disk::{File, Open};
 use crate::index::Place;
 use crate::log::{AppendError, LogTransaction, Payload};
@@ -94,7 +94,7 @@ impl SegmentLog {
         let mut out = Output { file: &*segment.file, offset: tail, piece: Vec::new() };
         for (index, transaction) in batch.iter().enumerate() {
             let unreadable = |error| Trouble::Spilled { transaction: index, error };
-            self.put(transaction, segment.number, durable, &mut out, places, unreadable)?;
+            self.put(transaction, segment.slot, durable, &mut out, places, unreadable)?;
         }
         out.flush()?;
         if self.sync != Sync::None {
@@ -170,7 +170,7 @@ impl SegmentLog {
         }
     }
 
-    fn try_roll(&self, writer: &mut Writer) -> io::Result<()> {
+    pub(super) fn try_roll(&self, writer: &mut Writer) -> io::Result<()> {
         let old = &writer.segment;
         if writer.durable < writer.tail {
             old.file.sync()?;
@@ -205,13 +205,11 @@ impl Files {
     pub(super) fn create_segment(&self, number: u32, previous: Tid) -> io::Result<Segment> {
         let path = self.segment_path(number);
         let file = self.open_segment(&path, Open::Truncated)?;
-        let header = SegmentHeader { number, previous }.encode(self.identity);
+        let header = SegmentHeader { number, generation: 0, previous }.encode(self.identity);
         file.write_all_at(&[IoSlice::new(&header)], 0)?;
         file.sync()?;
         self.disk.sync_dir(&self.segments_dir())?;
-        let (sidecar_bytes, sidecar_ended) = (AtomicU64::new(0), AtomicBool::new(false));
-        let marks = Marks::new(previous);
-        Ok(Segment { number, path, file, marks, sidecar_bytes, sidecar_ended })
+        Ok(Segment::new(number, format::slot(number, 0), path, file, Marks::new(previous)))
     }
 }
 
@@ -233,29 +231,29 @@ impl From<io::Error> for Trouble {
 }
 
 /// Collects small parts into large writes.
-struct Output<'a> {
-    file: &'a dyn File,
+pub(super) struct Output<'a> {
+    pub(super) file: &'a dyn File,
     /// Where `piece` goes.
-    offset: u64,
-    piece: Vec<u8>,
+    pub(super) offset: u64,
+    pub(super) piece: Vec<u8>,
 }
 
 impl Output<'_> {
-    fn position(&self) -> u64 {
+    pub(super) fn position(&self) -> u64 {
         self.offset + self.piece.len() as u64
     }
 
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.piece.extend_from_slice(bytes);
         if self.piece.len() >= PIECE_BYTES { self.flush() } else { Ok(()) }
     }
 
-    fn pad_to(&mut self, position: u64) -> io::Result<()> {
+    pub(super) fn pad_to(&mut self, position: u64) -> io::Result<()> {
         let missing = position.saturating_sub(self.position()) as usize;
         self.put([0; 8].get(..missing).unwrap_or_default())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         self.file.write_all_at(&[IoSlice::new(&self.piece)], self.offset)?;
         self.offset += self.piece.len() as u64;
         self.piece.clear();

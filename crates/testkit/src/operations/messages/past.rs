@@ -61,7 +61,7 @@ fn requests() -> Vec<Request> {
         Request::IterateRecords { iterator: 3, tid: TID },
         Request::NextTransactionRecord { iterator: 4 },
         Request::EndIterators { iterators: vec![3, 4] },
-        Request::Pack { before: TID },
+        Request::Pack { before: TID, wait: true },
     ]
 }
 
