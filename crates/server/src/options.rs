@@ -171,9 +171,14 @@ pub struct Options {
     #[arg(long, value_name = "HOST:PORT", help_heading = "Log and metrics")]
     pub metrics: Option<String>,
 
-    /// Log to this file, which is opened again on SIGUSR2; to standard error unless given
+    /// Log to this file, which is opened again on SIGUSR2; STDOUT is standard output, and STDERR
+    /// standard error, which gets the log unless this is given
     #[arg(long, value_name = "FILE", help_heading = "Log and metrics")]
     pub log_file: Option<PathBuf>,
+
+    /// Write the process's number to this file when all is ready, and remove it at the end
+    #[arg(long, value_name = "FILE", help_heading = "Log and metrics")]
+    pub pid_file: Option<PathBuf>,
 
     /// What is logged: off, error, warn, info, debug or trace
     #[arg(
@@ -275,7 +280,8 @@ impl Options {
 
 const EXAMPLES: &str = "\
 Each listener that is open is told on standard output as `listening URL`, then `ready`. SIGTERM
-and SIGINT stop the server in order; a second one stops it at once.
+and SIGINT stop the server in order; a second one stops it at once. SIGHUP does the same with
+exit status 1, and SIGUSR2 opens the log file again.
 
 Examples:
   Everything by default: the data in ./zeoxide-data, ZEO clients at port 8100

@@ -11,13 +11,15 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use codecs::Endpoint;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use session::Host;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
 use crate::clock;
 use crate::listen::{self, Bound, Listener};
+use crate::logging::Log;
 use crate::options::Options;
+use crate::pid_file::{self, PidFile};
 use crate::shared::{Phase, Server};
 use crate::storages;
 
@@ -50,6 +52,9 @@ pub struct Lifetime {
     server: Arc<Server>,
     urls: Vec<Endpoint>,
     signals: Signals,
+    log: Log,
+    /// Set when the end was asked for by SIGHUP.
+    hung_up: Arc<AtomicBool>,
     /// Set with the first signal; the next one then ends the process.
     impatient: Arc<AtomicBool>,
 }
@@ -60,27 +65,24 @@ pub fn run<R: Runtime>() -> ExitCode {
         Ok(options) => options,
         Err(exit) => return exit,
     };
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-        .with_max_level(options.log)
-        .init();
-    let started = match start(&options) {
+    let started = Log::open(&options).and_then(|log| start(&options, log));
+    let Started { setup, files, pid_file } = match started {
         Ok(started) => started,
         Err(error) => {
             complain(R::NAME, &error);
             return ExitCode::from(USAGE);
         }
     };
-    let Started { setup, files } = started;
+    let hung_up = Arc::clone(&setup.lifetime.hung_up);
     let server = Arc::clone(&setup.server);
     let served = R::serve(setup);
     storages::close(server.host.storages.values().map(|hosted| &hosted.storage));
-    drop(files);
+    drop((files, pid_file));
     match served {
         Ok(()) => {
             info!("stopped");
-            ExitCode::SUCCESS
+            // zdaemon starts a server again that ends like this; ZEO's does.
+            if hung_up.load(Ordering::Relaxed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(error) => {
             complain(R::NAME, &error);
@@ -127,12 +129,15 @@ struct Started {
     setup: Setup,
     /// Dropped last, to remove the socket files.
     files: Vec<listen::SocketFile>,
+    /// Dropped with them.
+    pid_file: Option<PidFile>,
 }
 
 /// Everything that can fail, in an order that leaves no trace when it does: look, bind, open
 /// (which also looks first).
-fn start(options: &Options) -> anyhow::Result<Started> {
+fn start(options: &Options, log: Log) -> anyhow::Result<Started> {
     storages::check(options)?;
+    options.pid_file.as_deref().map_or(Ok(()), pid_file::check)?;
     let bound = listen::bind_all(&options.listen)?;
     let impatient = Arc::new(AtomicBool::new(false));
     let signals = handle_signals(&impatient).context("cannot handle signals")?;
@@ -144,8 +149,14 @@ fn start(options: &Options) -> anyhow::Result<Started> {
     let host = Host { storages, read_only: options.read_only, started: clock::now() };
     let connections_max = options.max_connections.unwrap_or(u32::MAX) as usize;
     let server = Server::new(host, options.limits(), options.max_outgoing, connections_max);
-    let mut lifetime =
-        Lifetime { server: Arc::clone(&server), urls: Vec::new(), signals, impatient };
+    let mut lifetime = Lifetime {
+        server: Arc::clone(&server),
+        urls: Vec::new(),
+        signals,
+        log,
+        hung_up: Arc::default(),
+        impatient,
+    };
     let (mut listeners, mut files) = (Vec::new(), Vec::new());
     for Bound { listener, url, file } in bound {
         lifetime.urls.push(url);
@@ -153,16 +164,17 @@ fn start(options: &Options) -> anyhow::Result<Started> {
         files.extend(file);
     }
     let threads = options.threads.map(usize::from);
-    Ok(Started { setup: Setup { server, listeners, threads, lifetime }, files })
+    let pid_file = options.pid_file.as_deref().and_then(PidFile::write);
+    Ok(Started { setup: Setup { server, listeners, threads, lifetime }, files, pid_file })
 }
 
 fn handle_signals(impatient: &Arc<AtomicBool>) -> io::Result<Signals> {
-    for signal in [SIGTERM, SIGINT] {
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(impatient))?;
     }
     // Past a file size limit, writes should fail and not end the server.
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-    Signals::new([SIGTERM, SIGINT])
+    Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])
 }
 
 /// Each connection and each segment file of a storage is a descriptor, and the usual soft limit of
@@ -183,7 +195,14 @@ impl Lifetime {
     /// `stop_accepting`, and returns when no connection is left or patience ends.
     pub fn wait(mut self, stop_accepting: impl FnOnce()) {
         self.announce();
-        let signal = self.signals.forever().next();
+        let signal = self.signals.forever().find(|signal| match *signal {
+            SIGUSR2 => {
+                self.log.reopen();
+                false
+            }
+            _ => true,
+        });
+        self.hung_up.store(signal == Some(SIGHUP), Ordering::Relaxed);
         self.impatient.store(true, Ordering::Relaxed);
         info!(signal, "stopping");
         self.server.enter(Phase::Stopping);

@@ -7,6 +7,7 @@
 mod clients;
 mod disk;
 mod limits;
+mod log;
 mod start;
 mod stop;
 mod zeo;

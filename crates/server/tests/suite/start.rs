@@ -11,7 +11,7 @@ use testkit::server::{self, read_frame};
 use super::{ANYWHERE, IN_MEMORY, PROGRAM, names, owned, serve, serve_in};
 
 /// Starts a server that must refuse, and returns the line that says why.
-fn refusal(directory: &Path, arguments: &[&str]) -> String {
+pub(super) fn refusal(directory: &Path, arguments: &[&str]) -> String {
     let before = names(directory);
     let output = server::run(PROGRAM, &owned(arguments), directory);
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -53,7 +53,7 @@ fn the_default_storage_is_a_directory_that_is_created_and_opened_again() {
 fn a_wrong_command_line_is_one_line() {
     let directory = tempfile::tempdir().unwrap();
     for (arguments, why) in [
-        (&["--tls-cert=x"][..], "unexpected argument '--tls-cert'"),
+        (&["--replicate-to=x"][..], "unexpected argument '--replicate-to'"),
         (&["extra"], "unexpected argument 'extra'"),
         (&["--listen=http://h:1"], "scheme"),
         (&["--storage=1=postgres://h"], "not offered in this version"),
