@@ -19,6 +19,7 @@
 
 mod buffers;
 mod clock;
+mod config;
 pub mod connection;
 pub mod listen;
 mod logging;

@@ -1,17 +1,22 @@
 //! The command line, the same for every server binary. Its contract is part 7 of the design.
+//!
+//! [`gather`] joins it with a configuration file and the environment.
 
+mod address;
+pub(crate) mod gather;
 mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, ValueEnum, value_parser};
+use clap::{ArgAction, Args, Parser, ValueEnum, value_parser};
 use codecs::Endpoint;
 use storage::{CommitLocks, Reads, Sync};
 use tracing::level_filters::LevelFilter;
 
 use crate::storages::Named;
-use values::{bytes, cache_bytes, level, message_bytes, mode};
+use address::ZeoAddress;
+use values::{bytes, cache_bytes, level, message_bytes, mode, seconds, switch};
 
 /// What a user asked for. Parsing checks every value, and touches nothing.
 #[derive(Clone, Debug, Parser)]
@@ -23,6 +28,17 @@ use values::{bytes, cache_bytes, level, message_bytes, mode};
     arg_required_else_help = false
 )]
 pub struct Options {
+    /// Take options from this file: ZEO's zeo.conf, or TOML with a key for each option. Options of
+    /// the command line come before those of the file
+    #[arg(
+        long,
+        short = 'C',
+        visible_alias = "configure",
+        value_name = "FILE",
+        help_heading = "What is served"
+    )]
+    pub config: Option<PathBuf>,
+
     /// Accept clients here (repeatable). zeo://HOST:PORT speaks ZEO's pickle encoding,
     /// zeo+msgpack://HOST:PORT its MessagePack encoding, proto://HOST:PORT the protobuf protocol.
     /// zeo+unix:///PATH, zeo+msgpack+unix:///PATH and proto+unix:///PATH are unix sockets. Port 0
@@ -35,6 +51,26 @@ pub struct Options {
     )]
     pub listen: Vec<Endpoint>,
 
+    /// Accept ZEO's clients here, as runzeo does: HOST:PORT, PORT (on all interfaces, of IPv4), or
+    /// the path of a unix socket, which has a '/' in it
+    #[arg(long, short, value_name = "ADDRESS", help_heading = "What is served")]
+    pub(crate) address: Option<ZeoAddress>,
+
+    /// At --address, speak ZEO's MessagePack encoding in place of pickle [env: ZEO_MSGPACK]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        value_parser = switch,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true",
+        hide_default_value = true,
+        action = ArgAction::Set,
+        help_heading = "What is served"
+    )]
+    pub msgpack: bool,
+
     /// Serve this storage under this name (repeatable). file:DIR keeps the data in a directory,
     /// which is created; memory: forgets them at exit. Either may be followed by ?blobs=DIR, a
     /// directory for blobs in the layout that ZODB calls bushy, which clients may share; it is
@@ -46,6 +82,11 @@ pub struct Options {
         help_heading = "What is served"
     )]
     pub storage: Vec<Named>,
+
+    /// Serve a storage under the name 1 (repeatable; the next one is 2), as runzeo does. The data
+    /// are kept beside FILE, in the directory FILE.zeoxide: FILE itself is not opened
+    #[arg(long, short, value_name = "FILE", help_heading = "What is served")]
+    pub filename: Vec<PathBuf>,
 
     /// Permission bits of unix sockets, in octal; the process's umask decides unless given
     #[arg(
@@ -60,11 +101,23 @@ pub struct Options {
     #[command(flatten)]
     pub tls: Tls,
 
-    /// Let no client write
-    #[arg(long, help_heading = "What is served")]
+    /// Let no client write [env: ZEO_READ_ONLY]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        value_parser = switch,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true",
+        hide_default_value = true,
+        action = ArgAction::Set,
+        help_heading = "What is served"
+    )]
     pub read_only: bool,
 
     /// How many of the last transactions a returning client can catch up with
+    /// [env: ZEO_INVALIDATION_QUEUE_SIZE]
     #[arg(
         long,
         value_name = "N",
@@ -76,20 +129,17 @@ pub struct Options {
 
     /// Let a returning client that was away for less than this catch up, too, by looking through
     /// the storage
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        value_parser = value_parser!(u32).range(1..),
-        help_heading = "Commits"
-    )]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Commits")]
     pub invalidation_age: Option<u32>,
 
     /// Close a connection whose transaction holds its locks for longer than this, which aborts it;
     /// no limit unless given
     #[arg(
         long,
+        short = 't',
+        visible_alias = "timeout",
         value_name = "SECONDS",
-        value_parser = value_parser!(u32).range(1..),
+        value_parser = seconds,
         help_heading = "Commits"
     )]
     pub transaction_timeout: Option<u32>,
@@ -289,7 +339,9 @@ Examples:
   With blobs, in a directory that ZODB or clients on this machine may use as well
       --storage '1=file:data?blobs=blobs'
   A second storage, for clients on this machine only
-      --listen zeo+unix:///run/zeoxide.sock --storage 1=file:/srv/main --storage log=file:/srv/log";
+      --listen zeo+unix:///run/zeoxide.sock --storage 1=file:/srv/main --storage log=file:/srv/log
+  What runzeo served
+      -C zeo.conf";
 
 #[cfg(test)]
 mod tests;

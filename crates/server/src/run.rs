@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, FromArgMatches as _};
 use codecs::Endpoint;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use session::Host;
@@ -16,9 +15,11 @@ use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
 use crate::clock;
+use crate::config::System;
 use crate::listen::{self, Bound, Listener};
 use crate::logging::Log;
 use crate::options::Options;
+use crate::options::gather::{self, Gathered};
 use crate::pid_file::{self, PidFile};
 use crate::shared::{Phase, Server};
 use crate::storages;
@@ -61,8 +62,8 @@ pub struct Lifetime {
 
 /// Runs a server as its command line says.
 pub fn run<R: Runtime>() -> ExitCode {
-    let options = match parse(R::NAME) {
-        Ok(options) => options,
+    let Gathered { options, notices } = match parse(R::NAME) {
+        Ok(gathered) => gathered,
         Err(exit) => return exit,
     };
     let started = Log::open(&options).and_then(|log| start(&options, log));
@@ -73,6 +74,13 @@ pub fn run<R: Runtime>() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    for notice in notices {
+        if notice.is_warning {
+            warn!("{}: {}", notice.at, notice.what);
+        } else {
+            info!("{}: {}", notice.at, notice.what);
+        }
+    }
     let hung_up = Arc::clone(&setup.lifetime.hung_up);
     let server = Arc::clone(&setup.server);
     let served = R::serve(setup);
@@ -91,24 +99,16 @@ pub fn run<R: Runtime>() -> ExitCode {
     }
 }
 
-fn parse(name: &'static str) -> Result<Options, ExitCode> {
-    let matches = Options::command().name(name).try_get_matches();
-    matches.and_then(|matches| Options::from_arg_matches(&matches)).map_err(|error| {
-        if !error.use_stderr() {
+fn parse(name: &'static str) -> Result<Gathered, ExitCode> {
+    gather::gather(name, std::env::args_os().collect(), &System).map_err(|error| {
+        if let Some(help) = error.downcast_ref::<clap::Error>() {
             // Help and version; a closed standard output is no reason to complain.
-            let _printed = error.print();
+            let _printed = help.print();
             return ExitCode::SUCCESS;
         }
-        complain(name, &anyhow::Error::msg(one_line(&error.to_string())));
+        complain(name, &error);
         ExitCode::from(USAGE)
     })
-}
-
-/// The part of clap's message that says what is wrong; usage and tips stay in `--help`.
-fn one_line(message: &str) -> String {
-    let what = message.split("\n\n").next().unwrap_or_default();
-    let words: Vec<_> = what.split_whitespace().collect();
-    words.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 /// The one line that a user gets when a server cannot start.

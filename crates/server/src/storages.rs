@@ -1,6 +1,8 @@
 //! Which storages a server offers: parsing `NAME=URL`, and opening all of them or none.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -76,6 +78,35 @@ pub(crate) fn check(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The directory that has the data of somebody's `Data.fs`: beside it, so that it is on the disk
+/// that was meant for them.
+pub(crate) fn beside(data_fs: &Path) -> PathBuf {
+    let mut path = data_fs.as_os_str().to_owned();
+    path.push(BESIDE);
+    path.into()
+}
+
+/// A new storage beside a `Data.fs` that has transactions would look like the loss of them all.
+fn check_beside(directory: &Path) -> anyhow::Result<()> {
+    let data_fs = directory.to_str().and_then(|path| path.strip_suffix(BESIDE)).map(Path::new);
+    let Some(data_fs) = data_fs else { return Ok(()) };
+    let bytes = match fs::metadata(data_fs) {
+        Ok(found) if found.is_file() => found.len(),
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| data_fs.display().to_string()),
+    };
+    if bytes <= EMPTY_DATA_FS_BYTES {
+        return Ok(());
+    }
+    bail!(
+        "{0} has data, and {1}, where they belong now, has none: bring them there with `zeoxide \
+         import`, or move {0} away to begin with an empty database",
+        data_fs.display(),
+        directory.display()
+    );
+}
+
 /// Without symbolic links, as far as the path exists.
 fn real(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| match (path.parent(), path.file_name()) {
@@ -93,7 +124,11 @@ pub(crate) fn open(options: &Options) -> anyhow::Result<BTreeMap<String, Arc<Hos
     let mut prepared = Vec::new();
     for Named { name, location } in &options.storage {
         let one = storage::prepare(location, options.storage_options(), &disk);
-        prepared.push((name, one.with_context(|| context(name))?));
+        let one = one.with_context(|| context(name))?;
+        if let (true, Kind::File(directory)) = (one.is_new(), &location.kind) {
+            check_beside(directory).with_context(|| context(name))?;
+        }
+        prepared.push((name, one));
     }
     let mut opened: BTreeMap<String, Arc<Hosted>> = BTreeMap::new();
     for (name, one) in prepared {
@@ -117,6 +152,12 @@ pub(crate) fn close<'a>(storages: impl Iterator<Item = &'a Arc<dyn Storage>>) {
         storage.close();
     }
 }
+
+/// What follows the name of a `Data.fs` in the name of the directory with its data.
+const BESIDE: &str = ".zeoxide";
+
+/// A `Data.fs` without transactions is a magic number.
+const EMPTY_DATA_FS_BYTES: u64 = 4;
 
 #[cfg(test)]
 mod tests {

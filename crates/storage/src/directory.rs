@@ -52,6 +52,11 @@ struct Content {
 }
 
 impl Directory {
+    /// Whether there is no storage yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.content.is_none()
+    }
+
     /// Locks and reads what is in `dir`; changes nothing.
     pub(crate) fn look(
         disk: &Arc<dyn Disk>,

@@ -204,6 +204,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Whether [`Self::start`] makes a storage where there was none.
+    pub fn is_new(&self) -> bool {
+        self.directory.as_ref().is_none_or(Directory::is_new)
+    }
+
     /// The second half of [`open`]: creates what is new, cuts a torn tail, and starts the threads.
     pub fn start(self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Storage>, OpenError> {
         let (parts, lock) = match self.directory {

@@ -34,6 +34,26 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A length of time in whole seconds; parts of one are rounded up, to wait no less than was asked.
+pub(super) fn seconds(text: &str) -> Result<u32, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let seconds = seconds.ceil();
+    if (1.0..=f64::from(u32::MAX)).contains(&seconds) {
+        Ok(seconds as u32)
+    } else {
+        Err("not a number of seconds from 1 to 4294967295".to_owned())
+    }
+}
+
+/// A truth value, in the words of ZConfig and of environments, where nothing is no.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "" | "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("write true or false".to_owned()),
+    }
+}
+
 /// Permission bits.
 pub(super) fn mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
@@ -56,6 +76,16 @@ pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_are_whole_and_some() {
+        for (text, count) in [("30", 30), ("30.0", 30), ("0.2", 1), ("1.5", 2), ("1e3", 1000)] {
+            assert_eq!(seconds(text), Ok(count));
+        }
+        for wrong in ["", "0", "-1", "nan", "inf", "1e10", "5 s"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn sizes_have_units_and_bounds() {

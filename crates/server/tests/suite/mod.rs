@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod clients;
+mod config;
 mod disk;
 mod limits;
 mod log;
