@@ -57,14 +57,13 @@ impl Parser<'_> {
     }
 
     fn line(&mut self, file: &File, line: &str, at: &Place, outer: usize) -> Result<(), Wrong> {
-        let tag = |rest: &'_ str| rest.strip_suffix('>').map(str::trim_end).map(str::to_owned);
         let no_end = || at.wrong("there is no '>' at the end");
         if line.is_empty() || line.starts_with('#') {
             Ok(())
         } else if let Some(rest) = line.strip_prefix("</") {
-            self.end(&tag(rest).ok_or_else(no_end)?, at, outer)
+            self.end(rest.strip_suffix('>').ok_or_else(no_end)?.trim_end(), at, outer)
         } else if let Some(rest) = line.strip_prefix('<') {
-            self.begin(&tag(rest).ok_or_else(no_end)?, at)
+            self.begin(rest.strip_suffix('>').ok_or_else(no_end)?, at)
         } else if let Some(rest) = line.strip_prefix('%') {
             self.directive(file, rest, at)
         } else {

@@ -125,6 +125,8 @@ fn errors_name_file_and_line() {
     for (text, complains) in [
         ("\n<zeo", "etc/zeo.conf:2: there is no '>'"),
         ("<zeo>\n</zeo", "etc/zeo.conf:2: there is no '>'"),
+        // As ZConfig has it: only '/>' without a blank ends an empty section.
+        ("<zeo/ >", "etc/zeo.conf:1: <zeo/> is not ended by </zeo/>"),
         ("<>", "etc/zeo.conf:1: a section begins with"),
         ("< zeo>", "etc/zeo.conf:1: a section begins with"),
         ("<a b c>", "etc/zeo.conf:1: a section begins with"),
