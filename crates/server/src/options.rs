@@ -1,6 +1,6 @@
 //! The command line, the same for every server binary. Its contract is part 7 of the design.
 //!
-//! [`gather`] joins it with a configuration file and the environment.
+//! `gather` joins it with a configuration file and the environment.
 
 mod address;
 pub(crate) mod gather;
