@@ -28,13 +28,14 @@ mapped to placeholders of the command template:
   {load_delay_ms}  10 in FileStorageLoadDelayedTests, else ''
   {pack_gc}    false if the storage was configured with `pack-gc false`
   {create}     true/'' (informative: the runner itself removes old files)
-  {config}     path of a json file with all of the above (needed for servers
-               with several storages)
+  {config}     path of a json file with all of the above
   {zconfig}    path of a file with the original ZConfig text, address fixed
   {python} {harness}   sys.executable, directory of this file
 
 Optional parts:  [name? text]  is kept iff placeholder `name` is non-empty,
-[!name? text]  iff it is empty.  E.g.
+[!name? text]  iff it is empty.  [* text *]  is repeated for each storage, with
+its own {storage_name}, {path} and {blob_dir}; without it, and without {config}
+or {zconfig}, a server cannot have several storages.  E.g.
   zeo-rs --listen {addr} [blob_dir? --blobs {blob_dir}] [read_only? --ro]
 
 A test whose server cannot be expressed by the template (demostorage,

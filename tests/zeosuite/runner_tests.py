@@ -58,6 +58,18 @@ class TemplateTests(unittest.TestCase):
         self.assertEqual(
             self.render(text, unix='s', addr='s'), ['x', 'unix:s', 'd?b=y z'])
 
+    def test_parts_for_each_storage(self):
+        text = '[* -s {storage_name}=f:{path}[blob_dir??b={blob_dir}] *] {protocol}'
+        template = Template(text)
+        self.assertTrue(template.repeats())
+        values = dict(self.values, protocol='pickle')
+        storages = [dict(name='a', path='x y', blob_dir='b'),
+                    dict(name='2', path='z', blob_dir='')]
+        self.assertEqual(
+            template.render(values, storages),
+            ['-s', 'a=f:x y?b=b', '-s', '2=f:z', 'pickle'])
+        self.assertFalse(Template('{storage_name}').repeats())
+
     def test_an_option_that_is_lacking_is_no_failure_of_the_server(self):
         self.values = dict(self.values, transaction_timeout='1')
         with self.assertRaises(Unmappable):

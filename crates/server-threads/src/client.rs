@@ -180,7 +180,7 @@ impl Client {
 impl Wake for Client {
     fn wake(&self) {
         let mailbox = self.mailbox.get().and_then(Weak::upgrade);
-        if self.server.is_stopped() || mailbox.is_some_and(|mailbox| mailbox.overflowed()) {
+        if self.server.is_stopped() || mailbox.is_some_and(|mailbox| mailbox.why_cut().is_some()) {
             // A thread may be in a write that the client does not let end.
             self.hang_up();
         }

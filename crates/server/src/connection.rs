@@ -4,12 +4,13 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 use codecs::Dialect;
 use protocol::frame::{self, TooLong};
-use storage::{Mailbox, Overflowed, Wake};
-use tracing::{debug, info, warn};
+use storage::{Cut, Mailbox, Wake};
+use tracing::{debug, error, info, warn};
 
 use crate::buffers::{self, Output};
 use crate::one_line::OneLine;
@@ -32,6 +33,8 @@ pub struct Connection {
     stage: Stage,
     mailbox: Arc<Mailbox>,
     input: BytesMut,
+    /// How much of `input` was there when [`Self::handle`] returned.
+    kept: usize,
     input_is_lent: bool,
     output: Output,
     dialect: Dialect,
@@ -74,9 +77,12 @@ pub enum Closed {
     /// The answer to the greeting is longer than any.
     #[error("not an answer to the greeting: {0}")]
     AnswerTooLong(TooLong),
-    /// The client does not read.
+    /// The client did not answer the greeting in time.
+    #[error("the greeting was not answered in time")]
+    Unanswered,
+    /// The client does not read, or keeps others waiting.
     #[error(transparent)]
-    Overflowed(#[from] Overflowed),
+    Cut(#[from] Cut),
     /// The session cannot go on.
     #[error(transparent)]
     Session(#[from] session::Closed),
@@ -93,12 +99,14 @@ impl Connection {
         name: String,
         wake: Arc<dyn Wake>,
     ) -> Option<Self> {
-        let place = server.admit(Arc::clone(&wake), &name)?;
+        let mailbox = Mailbox::new(server.outgoing_bytes_max, wake);
+        let place = server.admit(&mailbox, &name)?;
         debug!(peer = name, "connected");
         let mut connection = Self {
             stage: Stage::Greeted,
-            mailbox: Mailbox::new(server.outgoing_bytes_max, wake),
+            mailbox,
             input: BytesMut::new(),
+            kept: 0,
             input_is_lent: false,
             output: Output::default(),
             dialect,
@@ -157,6 +165,7 @@ impl Connection {
 
     /// The first `count` bytes of [`Self::output`] were written.
     pub fn consume(&mut self, count: usize) -> Result<(), Closed> {
+        self.place.traffic.sent(count);
         self.output.consume(count);
         self.check_leaving()
     }
@@ -169,6 +178,7 @@ impl Connection {
 
     /// Takes back what [`Self::lend_output`] gave, all of which was written.
     pub fn return_output(&mut self, output: Vec<u8>) -> Result<(), Closed> {
+        self.place.traffic.sent(output.len());
         self.output.take_back(output);
         self.check_leaving()
     }
@@ -185,6 +195,16 @@ impl Connection {
     /// Handles what was read and what is in the mailbox.
     pub fn handle(&mut self) -> Result<(), Closed> {
         self.heard |= !self.input.is_empty();
+        if self.input_is_lent {
+            return self.go_on();
+        }
+        self.place.traffic.received(self.input.len().saturating_sub(self.kept));
+        let gone_on = self.go_on();
+        self.kept = self.input.len();
+        gone_on
+    }
+
+    fn go_on(&mut self) -> Result<(), Closed> {
         match self.place.server.phase() {
             Phase::Serving => (),
             Phase::Stopping => return self.handle_stop(),
@@ -213,10 +233,15 @@ impl Connection {
 
     /// Ends the connection, and says so in the log.
     pub fn close(self, why: &Closed) {
-        let peer = match &self.stage {
-            Stage::Serving(session) => session.label(),
-            Stage::Greeted => &self.name,
+        let (peer, in_transaction) = match &self.stage {
+            Stage::Serving(session) => (session.label(), session.has_transaction()),
+            Stage::Greeted => (self.name.as_str(), false),
         };
+        if let Some(timeout @ Cut::TimedOut { .. }) = self.mailbox.why_cut() {
+            // What operators of ZEO look for, in its words.
+            error!(target: "ZEO.StorageServer", critical = true, peer, "{timeout}");
+            return;
+        }
         // A runtime may have hung up to end a blocked write: then this is the reason.
         let own = self.check_patience().err();
         let why = match own {
@@ -230,21 +255,24 @@ impl Connection {
             Closed::ByClient | Closed::Io(_) if !self.input.is_empty() => {
                 info!(peer, "disconnected in the middle of a message: {said}");
             }
+            Closed::ByClient if in_transaction => info!(peer, "disconnected during a transaction"),
             Closed::ByClient => info!(peer, "disconnected"),
             Closed::Io(_) | Closed::Stopped => info!(peer, "disconnected: {said}"),
-            Closed::Finished => debug!(peer, "closed: {said}"),
-            Closed::Answer(_)
-            | Closed::AnswerTooLong(_)
-            | Closed::Overflowed(_)
-            | Closed::Session(_) => warn!(peer, "closed: {said}"),
+            Closed::Finished | Closed::Unanswered => debug!(peer, "closed: {said}"),
+            Closed::Answer(_) | Closed::AnswerTooLong(_) | Closed::Cut(_) | Closed::Session(_) => {
+                warn!(peer, "closed: {said}")
+            }
         }
     }
 
     fn handle_answer(&mut self) -> Result<(), Closed> {
         let answer = frame::split(&mut self.input, ANSWER_BYTES_MAX);
+        let traffic = &self.place.traffic;
         let Some(answer) = answer.map_err(Closed::AnswerTooLong)? else {
-            return Ok(());
+            let is_late = traffic.is_late.load(Ordering::Relaxed);
+            return if is_late { Err(Closed::Unanswered) } else { Ok(()) };
         };
+        traffic.answered.store(true, Ordering::Relaxed);
         if &answer[..] == b"ruok" {
             let status = status::json(&self.place.server.host);
             self.say(status.as_bytes());
@@ -282,8 +310,8 @@ impl Connection {
 
     fn check_patience(&self) -> Result<(), Closed> {
         let server = &self.place.server;
-        if self.mailbox.overflowed() {
-            return Err(Overflowed { limit_bytes: server.outgoing_bytes_max }.into());
+        if let Some(why) = self.mailbox.why_cut() {
+            return Err(why.into());
         }
         if server.is_stopped() { Err(Closed::Stopped) } else { Ok(()) }
     }

@@ -23,6 +23,7 @@ mod config;
 pub mod connection;
 pub mod listen;
 mod logging;
+mod metrics;
 mod one_line;
 pub mod options;
 mod peer;

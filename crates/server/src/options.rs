@@ -312,6 +312,9 @@ impl Options {
                 How::Mapped => Reads::Mapped,
             },
             cache_bytes: self.cache,
+            transaction_timeout: self
+                .transaction_timeout
+                .map(|seconds| Duration::from_secs(seconds.into())),
             load_delay: Duration::from_millis(self.load_delay.into()),
             ..storage::Options::default()
         }

@@ -16,6 +16,7 @@ pub(crate) trait Peer: Send {
     fn wants_input(&self, output: &[u8]) -> bool;
     fn wants_output(&self) -> bool;
     fn finishing(&self) -> bool;
+    fn has_transaction(&self) -> bool;
     fn label(&self) -> &str;
 }
 
@@ -38,6 +39,10 @@ impl<C: Codec> Peer for Session<C> {
 
     fn finishing(&self) -> bool {
         self.finishing()
+    }
+
+    fn has_transaction(&self) -> bool {
+        self.has_transaction()
     }
 
     fn label(&self) -> &str {

@@ -4,7 +4,8 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use codecs::Endpoint;
@@ -18,6 +19,7 @@ use crate::clock;
 use crate::config::System;
 use crate::listen::{self, Bound, Listener};
 use crate::logging::Log;
+use crate::metrics;
 use crate::options::Options;
 use crate::options::gather::{self, Gathered};
 use crate::pid_file::{self, PidFile};
@@ -52,6 +54,8 @@ pub struct Setup {
 pub struct Lifetime {
     server: Arc<Server>,
     urls: Vec<Endpoint>,
+    /// Where monitoring asks.
+    metrics: Option<String>,
     signals: Signals,
     log: Log,
     /// Set when the end was asked for by SIGHUP.
@@ -66,7 +70,7 @@ pub fn run<R: Runtime>() -> ExitCode {
         Ok(gathered) => gathered,
         Err(exit) => return exit,
     };
-    let started = Log::open(&options).and_then(|log| start(&options, log));
+    let started = Log::open(&options).and_then(|log| start(R::NAME, &options, log));
     let Started { setup, files, pid_file } = match started {
         Ok(started) => started,
         Err(error) => {
@@ -135,10 +139,11 @@ struct Started {
 
 /// Everything that can fail, in an order that leaves no trace when it does: look, bind, open
 /// (which also looks first).
-fn start(options: &Options, log: Log) -> anyhow::Result<Started> {
+fn start(name: &'static str, options: &Options, log: Log) -> anyhow::Result<Started> {
     storages::check(options)?;
     options.pid_file.as_deref().map_or(Ok(()), pid_file::check)?;
     let bound = listen::bind_all(&options.listen)?;
+    let metrics = options.metrics.as_deref().map(metrics::bind).transpose()?;
     let impatient = Arc::new(AtomicBool::new(false));
     let signals = handle_signals(&impatient).context("cannot handle signals")?;
     raise_descriptor_limit();
@@ -152,6 +157,7 @@ fn start(options: &Options, log: Log) -> anyhow::Result<Started> {
     let mut lifetime = Lifetime {
         server: Arc::clone(&server),
         urls: Vec::new(),
+        metrics: metrics.as_ref().map(metrics::Bound::url),
         signals,
         log,
         hung_up: Arc::default(),
@@ -163,9 +169,25 @@ fn start(options: &Options, log: Log) -> anyhow::Result<Started> {
         listeners.push(listener);
         files.extend(file);
     }
+    watch_greetings(&server).context("cannot start a thread")?;
+    if let Some(metrics) = metrics {
+        metrics.serve(&server, name, &lifetime.urls)?;
+    }
     let threads = options.threads.map(usize::from);
     let pid_file = options.pid_file.as_deref().and_then(PidFile::write);
     Ok(Started { setup: Setup { server, listeners, threads, lifetime }, files, pid_file })
+}
+
+/// Ends, as long as the process lives, connections that do not answer the greeting.
+fn watch_greetings(server: &Arc<Server>) -> io::Result<()> {
+    let server = Arc::clone(server);
+    let watch = move || {
+        loop {
+            thread::sleep(GREETINGS_INTERVAL);
+            server.end_unanswered(Instant::now());
+        }
+    };
+    thread::Builder::new().name("greetings".to_owned()).spawn(watch).map(drop)
 }
 
 fn handle_signals(impatient: &Arc<AtomicBool>) -> io::Result<Signals> {
@@ -221,6 +243,7 @@ impl Lifetime {
 
     fn announce(&self) {
         let mut lines: String = self.urls.iter().map(|url| format!("listening {url}\n")).collect();
+        lines.extend(self.metrics.iter().map(|url| format!("listening {url}\n")));
         lines.push_str("ready\n");
         let mut stdout = io::stdout().lock();
         // Whoever started the server may have gone; its clients have not.
@@ -232,6 +255,9 @@ impl Lifetime {
 
 /// Exit code for a wrong command line or what it names.
 const USAGE: u8 = 2;
+
+/// How often to look for connections that do not answer the greeting.
+const GREETINGS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long connections may take to finish what was asked of them.
 const FINISH_PATIENCE: Duration = Duration::from_secs(5);

@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::Limits;
 use session::Host;
-use storage::Wake;
+use storage::Mailbox;
 use tracing::warn;
 
 /// A server, whatever runtime drives it.
@@ -30,8 +30,39 @@ pub struct Server {
 struct Registry {
     /// Names the next connection.
     next: u64,
-    connections: HashMap<u64, Arc<dyn Wake>>,
+    connections: HashMap<u64, Member>,
+    refused: u64,
+    /// By those who are not connected any more.
+    gone: (u64, u64),
     warned: Warned,
+}
+
+/// What the server knows of a connection.
+struct Member {
+    mailbox: Arc<Mailbox>,
+    traffic: Arc<Traffic>,
+    since: Instant,
+}
+
+/// What a connection has received and sent. Only the connection writes, so this costs it nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    received_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
+    /// The greeting is answered, or the connection is told that it takes too long.
+    pub(crate) answered: AtomicBool,
+    pub(crate) is_late: AtomicBool,
+}
+
+/// All connections, for monitoring.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Crowd {
+    pub(crate) connected: u64,
+    pub(crate) admitted: u64,
+    pub(crate) refused: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) waiting_bytes: u64,
 }
 
 /// The last line of a kind that a peer could otherwise write without end.
@@ -96,12 +127,13 @@ impl Server {
     }
 
     /// Counts a connection; `None`: there are too many, or the server stops.
-    pub(crate) fn admit(self: &Arc<Self>, wake: Arc<dyn Wake>, peer: &str) -> Option<Place> {
+    pub(crate) fn admit(self: &Arc<Self>, mailbox: &Arc<Mailbox>, peer: &str) -> Option<Place> {
         let mut registry = self.lock();
         if self.phase() != Phase::Serving {
             return None;
         }
         if registry.connections.len() >= self.connections_max {
+            registry.refused += 1;
             if let Some(suppressed) = registry.warned.now() {
                 let limit = self.connections_max;
                 warn!(peer, limit, suppressed, "refused: too many connections");
@@ -110,8 +142,51 @@ impl Server {
         }
         let number = registry.next;
         registry.next += 1;
-        registry.connections.insert(number, wake);
-        Some(Place { server: Arc::clone(self), number })
+        let traffic = Arc::new(Traffic::default());
+        let (mailbox, since) = (Arc::clone(mailbox), Instant::now());
+        let member = Member { mailbox, traffic: Arc::clone(&traffic), since };
+        registry.connections.insert(number, member);
+        Some(Place { server: Arc::clone(self), number, traffic })
+    }
+
+    /// Ends connections that have not answered the greeting for long: nobody else would.
+    pub(crate) fn end_unanswered(&self, now: Instant) {
+        let is_late = |member: &&Member| {
+            !member.traffic.answered.load(Ordering::Relaxed)
+                && now.saturating_duration_since(member.since) >= ANSWER_PATIENCE
+        };
+        let registry = self.lock();
+        let late: Vec<_> = registry
+            .connections
+            .values()
+            .filter(is_late)
+            .map(|member| {
+                member.traffic.is_late.store(true, Ordering::Relaxed);
+                Arc::clone(&member.mailbox)
+            })
+            .collect();
+        drop(registry);
+        late.iter().for_each(|mailbox| mailbox.wake());
+    }
+
+    /// All connections, in numbers.
+    pub(crate) fn crowd(&self) -> Crowd {
+        let registry = self.lock();
+        let (received_bytes, sent_bytes) = registry.gone;
+        let none = Crowd {
+            connected: registry.connections.len() as u64,
+            admitted: registry.next,
+            refused: registry.refused,
+            received_bytes,
+            sent_bytes,
+            waiting_bytes: 0,
+        };
+        registry.connections.values().fold(none, |sum, Member { mailbox, traffic, .. }| Crowd {
+            received_bytes: sum.received_bytes + traffic.received_bytes.load(Ordering::Relaxed),
+            sent_bytes: sum.sent_bytes + traffic.sent_bytes.load(Ordering::Relaxed),
+            waiting_bytes: sum.waiting_bytes + mailbox.waiting_bytes() as u64,
+            ..sum
+        })
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -128,11 +203,11 @@ impl Server {
             // Under the lock, so that `admit` lets nobody in who would not be woken.
             let registry = self.lock();
             self.phase.fetch_max(phase as u8, Ordering::AcqRel);
-            registry.connections.values().cloned().collect()
+            registry.connections.values().map(|member| Arc::clone(&member.mailbox)).collect()
         };
         // Not under the lock: a wake-up may end a connection there and then, which takes it.
-        for wake in connections {
-            wake.wake();
+        for mailbox in connections {
+            mailbox.wake();
         }
     }
 
@@ -173,16 +248,39 @@ impl Warned {
 /// A connection's place among all. Dropped, it is free again.
 pub(crate) struct Place {
     pub(crate) server: Arc<Server>,
+    pub(crate) traffic: Arc<Traffic>,
     number: u64,
+}
+
+impl Traffic {
+    pub(crate) fn received(&self, bytes: usize) {
+        add(&self.received_bytes, bytes);
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        add(&self.sent_bytes, bytes);
+    }
+}
+
+/// For the one thread at a time that writes.
+fn add(sum: &AtomicU64, bytes: usize) {
+    sum.store(sum.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let wake = self.server.lock().connections.remove(&self.number);
+        let mut registry = self.server.lock();
+        let member = registry.connections.remove(&self.number);
+        registry.gone.0 += self.traffic.received_bytes.load(Ordering::Relaxed);
+        registry.gone.1 += self.traffic.sent_bytes.load(Ordering::Relaxed);
+        drop(registry);
         self.server.left.notify_all();
-        drop(wake);
+        drop(member);
     }
 }
+
+/// Any client answers the greeting at once; those who only look whether the server is there leave.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long an acceptor leaves the system alone that has no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -193,6 +291,8 @@ const WARN_INTERVAL: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
+
+    use storage::Wake;
 
     use super::*;
 
@@ -213,24 +313,36 @@ mod tests {
     #[test]
     fn places_are_limited_and_come_back() {
         let server = server(1);
-        let wake = Arc::new(Count::default());
-        let place = server.admit(wake.clone(), "first");
-        assert!(place.is_some());
-        assert!(server.admit(wake.clone(), "second").is_none());
+        let mailbox = Mailbox::new(0, Arc::new(Count::default()));
+        let place = server.admit(&mailbox, "first").unwrap();
+        place.traffic.received(3);
+        place.traffic.sent(4);
+        assert!(server.admit(&mailbox, "second").is_none());
         assert_eq!(server.wait_until_empty(Duration::ZERO), 1);
         drop(place);
         assert_eq!(server.wait_until_empty(Duration::ZERO), 0);
-        assert!(server.admit(wake, "third").is_some());
+        let place = server.admit(&mailbox, "third").unwrap();
+        place.traffic.sent(5);
+        let crowd = Crowd {
+            connected: 1,
+            admitted: 2,
+            refused: 1,
+            received_bytes: 3,
+            sent_bytes: 9,
+            waiting_bytes: 0,
+        };
+        assert_eq!(server.crowd(), crowd);
     }
 
     #[test]
     fn a_stopping_server_wakes_everybody_and_admits_nobody() {
         let server = server(9);
         let wake = Arc::new(Count::default());
-        let _place = server.admit(wake.clone(), "first");
+        let mailbox = Mailbox::new(0, wake.clone());
+        let _place = server.admit(&mailbox, "first");
         server.enter(Phase::Stopping);
         assert_eq!(wake.0.load(Ordering::Relaxed), 1);
-        assert!(server.admit(wake, "second").is_none());
+        assert!(server.admit(&mailbox, "second").is_none());
         assert_eq!(server.after_failed_accept(&io::ErrorKind::InvalidInput.into()), None);
     }
 

@@ -6,7 +6,6 @@ use bytes::{Buf as _, Bytes};
 use protocol::{Codec, Failure, MessageId, Oid, Push, Reply, Request, Tid, TransactionId};
 use storage::{BlobFile, Upload};
 
-use crate::host::count;
 use crate::session::{Asked, Closed, HIGH_WATER_BYTES, Session};
 
 /// What a connection has of blobs.
@@ -163,7 +162,6 @@ impl<C: Codec> Session<C> {
         let Some(joined) = &mut self.joined else {
             return Ok(());
         };
-        count(&joined.hosted.counters.stores);
         match joined.store_blob(transaction, oid, serial, data, upload)? {
             Ok(upload) => {
                 let reply = self.ask(Asked::BlobTaken { bytes: 0 });

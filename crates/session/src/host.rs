@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use protocol::{Status, Tid};
 use storage::Storage;
 
+use crate::requests::{Kind, Requests};
+
 /// The storages that a server offers.
 #[derive(Debug)]
 pub struct Host {
@@ -25,10 +27,11 @@ impl Host {
         let counters = &hosted.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let locks = hosted.storage.lock_state();
+        let stores = [Kind::Store, Kind::Delete, Kind::Restore];
         Status {
             connections: read(&counters.connections),
-            loads: read(&counters.loads),
-            stores: read(&counters.stores),
+            loads: counters.requests.of(Kind::LoadBefore),
+            stores: stores.into_iter().map(|kind| counters.requests.of(kind)).sum(),
             commits: read(&counters.commits),
             aborts: read(&counters.aborts),
             active_transactions: read(&counters.active_transactions),
@@ -36,7 +39,7 @@ impl Host {
             conflicts: read(&counters.conflicts),
             start: self.started.clone(),
             waiting: locks.waiting,
-            timeout_active: false,
+            timeout_active: locks.is_limited,
             last_transaction,
         }
     }
@@ -58,11 +61,10 @@ impl fmt::Debug for Hosted {
 
 /// What sessions count; see [`protocol::Status`].
 #[derive(Debug, Default)]
-#[expect(missing_docs, reason = "the fields are those of protocol::Status")]
+#[expect(missing_docs, reason = "the other fields are those of protocol::Status")]
 pub struct Counters {
     pub connections: AtomicU64,
-    pub loads: AtomicU64,
-    pub stores: AtomicU64,
+    pub requests: Requests,
     pub commits: AtomicU64,
     pub aborts: AtomicU64,
     pub active_transactions: AtomicU64,

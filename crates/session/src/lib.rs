@@ -15,8 +15,10 @@ mod host;
 mod iterators;
 mod past;
 mod reads;
+mod requests;
 mod session;
 mod transactions;
 
 pub use host::{Counters, Host, Hosted};
+pub use requests::{KINDS, Requests};
 pub use session::{Closed, HIGH_WATER_BYTES, Session};

@@ -37,6 +37,9 @@ impl<C: Codec> Session<C> {
             Request::LoadSerial { oid, serial } => self.load_serial(id, oid, serial, output),
             Request::NewOids { count } => self.new_oids(id, count, output),
             other => {
+                if let Request::Status = other {
+                    self.count_requests();
+                }
                 let reply = self.immediate(other);
                 self.reply(id, &reply, output)
             }
@@ -87,7 +90,6 @@ impl<C: Codec> Session<C> {
         before: Tid,
         output: &mut Vec<u8>,
     ) -> Result<(), Closed> {
-        self.loads += 1;
         let which = Which::Before(before);
         match self.load(oid, which) {
             Ok(Some(Found::Revision { tid, end })) => {

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 use protocol::frame::{self, TooLong};
 use protocol::{Call, Codec, Failure, Limits, Malformed, MessageId, Oid, Reply, Request, Tid};
-use storage::{Event, Mailbox, Overflowed, ReplyTo, Storage, Ticket};
+use storage::{Cut, Event, Mailbox, ReplyTo, Storage, Ticket};
 
 use crate::blobs::Blobs;
 use crate::host::{Host, Hosted, count, uncount};
 use crate::iterators::Iterators;
+use crate::requests::Uncounted;
 use crate::transactions::OpenTransaction;
 
 /// With so much output unsent, no further request is handled.
@@ -51,8 +51,7 @@ pub struct Session<C> {
     pub(crate) events: VecDeque<Event>,
     /// Record data on their way from the storage to the output.
     pub(crate) data: Vec<u8>,
-    /// Loads that are not in the shared counter yet, which would be contended.
-    pub(crate) loads: u64,
+    requests: Uncounted,
 }
 
 /// What a session is after `register`.
@@ -100,9 +99,9 @@ pub enum Closed {
     /// A one-way request failed, which only this can tell the client.
     #[error("a one-way request failed: {0}")]
     OneWay(Failure),
-    /// The client does not read what it is sent.
+    /// The client does not read what it is sent, or keeps others waiting.
     #[error(transparent)]
-    Overflowed(#[from] Overflowed),
+    Cut(#[from] Cut),
     /// An answer is too long for the protocol.
     #[error("a message of more than 4 GiB cannot be sent")]
     ReplyTooLong,
@@ -127,7 +126,7 @@ impl<C: Codec> Session<C> {
             blobs: Blobs::default(),
             events: VecDeque::new(),
             data: Vec::new(),
-            loads: 0,
+            requests: Uncounted::default(),
         }
     }
 
@@ -144,7 +143,7 @@ impl<C: Codec> Session<C> {
             let call = self.codec.decode_request(&message)?;
             self.handle_call(call, output)?;
         }
-        self.count_loads();
+        self.count_requests();
         Ok(())
     }
 
@@ -167,6 +166,11 @@ impl<C: Codec> Session<C> {
         self.asked.values().any(|asked| matches!(asked, Asked::Finish { .. }))
     }
 
+    /// Whether a transaction was begun and not ended.
+    pub fn has_transaction(&self) -> bool {
+        self.joined.as_ref().is_some_and(|joined| joined.transaction.is_some())
+    }
+
     /// Who this is, for the log: the client's own label, of limited length, and the peer. The
     /// client chose it, so that it may hold any character.
     pub fn label(&self) -> &str {
@@ -175,6 +179,7 @@ impl<C: Codec> Session<C> {
 
     fn handle_call(&mut self, call: Call, output: &mut Vec<u8>) -> Result<(), Closed> {
         let Call { id, request } = call;
+        self.requests.count(&request);
         match request {
             Request::KeepAlive => Ok(()),
             Request::Register { storage, read_only } => {
@@ -311,12 +316,10 @@ impl<C: Codec> Session<C> {
         self.joined.as_ref().map(|joined| &joined.hosted.storage)
     }
 
-    fn count_loads(&mut self) {
-        if self.loads > 0
-            && let Some(joined) = &self.joined
-        {
-            joined.hosted.counters.loads.fetch_add(self.loads, Ordering::Relaxed);
-            self.loads = 0;
+    /// Adds what came since the last time to what all count.
+    pub(crate) fn count_requests(&mut self) {
+        if let Some(joined) = &self.joined {
+            self.requests.tell(&joined.hosted.counters.requests);
         }
     }
 }

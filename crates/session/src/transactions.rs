@@ -98,7 +98,7 @@ impl<C: Codec> Session<C> {
         request: Request,
         output: &mut Vec<u8>,
     ) -> Result<(), Closed> {
-        if self.is_read_only() && !matches!(request, Request::Finish { .. }) {
+        if self.is_read_only() {
             return self.fail(id, Failure::ReadOnly, output);
         }
         match request {
@@ -120,12 +120,10 @@ impl<C: Codec> Session<C> {
         let (transaction, changed) = match request {
             Request::Begin(begin) => return joined.begin(begin),
             Request::Store { transaction, oid, serial, data } => {
-                count(&joined.hosted.counters.stores);
                 let open = joined.transaction(transaction)?;
                 (transaction, open.handle.store(oid, serial, data))
             }
             Request::Delete { transaction, oid, serial } => {
-                count(&joined.hosted.counters.stores);
                 let open = joined.transaction(transaction)?;
                 (transaction, open.handle.delete(oid, serial))
             }
@@ -134,7 +132,6 @@ impl<C: Codec> Session<C> {
                 (transaction, open.handle.check_current_serial(oid, serial))
             }
             Request::Restore { transaction, oid, tid, data, origin } => {
-                count(&joined.hosted.counters.stores);
                 let open = joined.transaction(transaction)?;
                 (transaction, open.restore(oid, tid, data, origin))
             }

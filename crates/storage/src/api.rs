@@ -8,7 +8,7 @@ use protocol::{Failure, Oid, Tid, UndoLog};
 use crate::blobs::{self, BlobFile, Upload};
 pub use crate::cursor::{Iterated, RecordCursor, TransactionCursor};
 use crate::mailbox::{Completion, Mailbox, ReplyTo};
-use crate::pack::PackState;
+use crate::metrics::Measures;
 
 /// What a session may ask of a storage.
 ///
@@ -111,11 +111,12 @@ pub trait Storage: Send + Sync {
     /// crash interrupts goes on with the next start.
     fn pack(&self, before: Tid, reply: ReplyTo);
 
-    /// How far packs have come.
-    fn pack_state(&self) -> PackState;
-
     /// State of the commit locks.
     fn lock_state(&self) -> LockState;
+
+    /// What it has counted and timed so far, for monitoring. Looks at much, so not to be asked for
+    /// every request.
+    fn measures(&self) -> Measures;
 
     /// Finishes what is queued, writes what makes the next start fast, and stops. Called once,
     /// when no session is left; later calls of anything that writes fail.
@@ -242,4 +243,6 @@ pub struct LockState {
     pub waiting: u64,
     /// Unix seconds at which the longest holder voted.
     pub held_since: Option<f64>,
+    /// Whether who holds them for too long is aborted.
+    pub is_limited: bool,
 }

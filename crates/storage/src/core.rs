@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
-use protocol::{Failure, Loaded, Oid, Tid, UndoLog};
+use protocol::{Failure, Oid, Tid, UndoLog};
 
 use crate::api::{
     Abilities, Extent, Found, LockState, Meta, RecordCursor, Storage, Transaction,
@@ -11,17 +12,19 @@ use crate::api::{
 };
 use crate::blobs::{self, BlobFile, BlobStore, Upload};
 use crate::commit::committer::{self, CommitQueue};
+use crate::commit::deadlines::{self, Deadlines};
 use crate::commit::publish::Publisher;
 use crate::commit::spill::SpillPool;
 use crate::commit::transaction::{Handle, Pending};
 use crate::disk::Lock;
-use crate::index::{Index, Lookup, Place, Revision};
+use crate::index::{Index, Lookup};
 use crate::locks::{LockManager, Owner};
 use crate::log::{At, RecordLog};
 use crate::mailbox::{Completion, Mailbox, ReplyTo};
+use crate::metrics::{Measures, Timings};
 use crate::oids::{Oids, Taken};
 use crate::open::{Clock, OpenError, Options};
-use crate::pack::{PackState, Packed, Packer};
+use crate::pack::{Packed, Packer};
 use crate::past::iterate::Transactions;
 use crate::pool::Pool;
 use crate::sync::thread::{self, JoinHandle};
@@ -34,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) locks: LockManager<Arc<Pending>>,
     pub(crate) publisher: Publisher,
     pub(crate) queue: CommitQueue,
+    pub(crate) deadlines: Arc<Deadlines>,
+    pub(crate) timings: Timings,
     pub(crate) oids: Oids,
     pub(crate) pool: Pool,
     /// `None`: all transactions stay in memory.
@@ -77,20 +82,6 @@ impl Core {
         }
     }
 
-    /// A revision with data, and its end; `Ok(None)`: the object is younger.
-    fn find(&self, oid: Oid, which: Which) -> Result<Option<(Revision, Option<Tid>)>, Failure> {
-        match self.index.find(oid, which) {
-            Lookup::Revision { revision, end } if revision.place.has_data() => {
-                Ok(Some((revision, end)))
-            }
-            // What was there may have been dropped.
-            Lookup::Younger if !self.is_packed(which) => Ok(None),
-            Lookup::Revision { .. } | Lookup::Unknown | Lookup::Younger => {
-                Err(Failure::UnknownOid(oid))
-            }
-        }
-    }
-
     pub(crate) fn blob_store(&self) -> Result<&Arc<BlobStore>, Failure> {
         self.blobs.as_ref().ok_or_else(blobs::not_configured)
     }
@@ -104,92 +95,13 @@ impl Core {
             Ok(None) | Err(_) => Err(Failure::UnknownBlob { oid, serial }),
         }
     }
-
-    /// Whether what is asked for may have been dropped by a pack.
-    fn is_packed(&self, which: Which) -> bool {
-        let packed_to = self.packed_to();
-        packed_to > Tid::ZERO && matches!(which, Which::Before(tid) if tid <= packed_to)
-    }
-
-    /// Looks at a known revision where it is: a pack may just have moved it.
-    pub(crate) fn located<T>(
-        &self,
-        oid: Oid,
-        mut revision: Revision,
-        mut look: impl FnMut(Place) -> Result<At<T>, Failure>,
-    ) -> Result<T, Failure> {
-        for _ in 0..MOVES_MAX {
-            if let At::Here(found) = look(revision.place)? {
-                return Ok(found);
-            }
-            let Lookup::Revision { revision: moved, .. } =
-                self.index.find(oid, Which::Serial(revision.tid))
-            else {
-                return Err(Failure::UnknownOid(oid));
-            };
-            revision = moved;
-        }
-        Err(misplaced(oid))
-    }
-
-    /// Appends the data of a revision; may block.
-    pub(crate) fn read(
-        &self,
-        oid: Oid,
-        revision: Revision,
-        data: &mut Vec<u8>,
-    ) -> Result<(), Failure> {
-        self.located(oid, revision, |place| self.log.read(oid, place, data))
-    }
-
-    pub(crate) fn load_blocking(
-        &self,
-        oid: Oid,
-        which: Which,
-    ) -> Result<Option<Loaded<Vec<u8>>>, Failure> {
-        let mut data = Vec::new();
-        let read = |place| self.log.read(oid, place, &mut data);
-        let Some((tid, end, ())) = self.look_up(oid, which, read)? else {
-            return Ok(None);
-        };
-        if !self.options.load_delay.is_zero() {
-            thread::sleep(self.options.load_delay);
-        }
-        Ok(Some(Loaded { data, tid, end }))
-    }
-
-    /// Finds a revision and looks at it. When it has moved it is found anew: a commit may have
-    /// superseded it before the pack that moved it, or dropped it.
-    fn look_up<T>(
-        &self,
-        oid: Oid,
-        which: Which,
-        mut look: impl FnMut(Place) -> Result<At<T>, Failure>,
-    ) -> Result<Option<(Tid, Option<Tid>, T)>, Failure> {
-        for _ in 0..MOVES_MAX {
-            let Some((revision, end)) = self.find(oid, which)? else {
-                return Ok(None);
-            };
-            if let At::Here(found) = look(revision.place)? {
-                return Ok(Some((revision.tid, end, found)));
-            }
-        }
-        Err(misplaced(oid))
-    }
 }
-
-fn misplaced(oid: Oid) -> Failure {
-    let what = "the index names a place that the log does not have";
-    Failure::Storage(format!("object {oid}: {what}"))
-}
-
-/// A revision moves once in a pack: nothing is looked for so often.
-const MOVES_MAX: u32 = 100;
 
 /// A [`Core`] with its threads and the lock of its directory.
 pub(crate) struct NativeStorage {
     core: Arc<Core>,
-    committer: Mutex<Option<JoinHandle<()>>>,
+    /// None after the end.
+    threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: Option<Box<dyn Lock>>,
 }
 
@@ -207,8 +119,16 @@ impl NativeStorage {
             .name("storage-committer".to_owned())
             .spawn(move || vital(|| committer::run(&core_of_committer)))
             .map_err(OpenError::Thread)?;
-        core.resume_pack(packed);
-        Ok(Self { core, committer: Mutex::new(Some(committer)), _lock: lock })
+        let core_of_timekeeper = Arc::clone(&core);
+        // It ends what has been started, if more cannot be.
+        let storage = Self { core, threads: Mutex::new(vec![committer]), _lock: lock };
+        let timekeeper = thread::Builder::new()
+            .name("storage-deadlines".to_owned())
+            .spawn(move || vital(|| deadlines::run(&core_of_timekeeper)))
+            .map_err(OpenError::Thread)?;
+        storage.threads.lock().unwrap_or_else(PoisonError::into_inner).push(timekeeper);
+        storage.core.resume_pack(packed);
+        Ok(storage)
     }
 
     /// Answers with what `ask` finds, from another thread.
@@ -219,14 +139,18 @@ impl NativeStorage {
 
     /// Ends the threads after what they have to do; `false` if that was done before.
     fn stop(&self) -> bool {
-        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(committer) = committer else {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let threads = std::mem::take(&mut *threads);
+        if threads.is_empty() {
             return false;
-        };
+        }
         self.core.packer.close();
         self.core.queue.close();
-        // A panic would have ended the process.
-        let _ = committer.join();
+        self.core.deadlines.close();
+        for thread in threads {
+            // A panic would have ended the process.
+            let _ = thread.join();
+        }
         self.core.refusing.get_or_init(|| "it is closed".to_owned());
         self.core.pool.close();
         self.core.blobs.iter().for_each(|blobs| blobs.close());
@@ -272,7 +196,12 @@ impl Storage for NativeStorage {
     }
 
     fn load_later(&self, oid: Oid, which: Which, reply: ReplyTo) {
-        self.later(reply, move |core| Completion::Loaded(core.load_blocking(oid, which)));
+        let asked = Instant::now();
+        self.later(reply, move |core| {
+            let loaded = core.load_blocking(oid, which);
+            core.timings.late_load.record_duration(asked.elapsed());
+            Completion::Loaded(loaded)
+        });
     }
 
     fn end_tid(&self, oid: Oid, tid: Tid) -> Option<Tid> {
@@ -341,10 +270,6 @@ impl Storage for NativeStorage {
         self.core.pack(before, reply);
     }
 
-    fn pack_state(&self) -> PackState {
-        self.core.packer.state()
-    }
-
     fn next_transaction(&self, mut cursor: Box<dyn TransactionCursor>, reply: ReplyTo) {
         self.later(reply, move |_| {
             let next = cursor.next();
@@ -377,7 +302,29 @@ impl Storage for NativeStorage {
     }
 
     fn lock_state(&self) -> LockState {
-        self.core.locks.state()
+        LockState { is_limited: self.core.deadlines.is_limited(), ..self.core.locks.state() }
+    }
+
+    fn measures(&self) -> Measures {
+        let core = &*self.core;
+        let timings = &core.timings;
+        let mut measures = Measures {
+            lock_wait: timings.lock_wait.read(),
+            finish: timings.finish.read(),
+            append: timings.append.read(),
+            late_load: timings.late_load.read(),
+            batch: timings.batch.read(),
+            timeouts: timings.timeouts.read(),
+            commit_queue: core.queue.len() as u64,
+            pool_queue: core.pool.waiting() as u64,
+            index_bytes: core.index.memory_bytes(),
+            last_tid: core.publisher.last_tid(),
+            pack: core.packer.state(),
+            refusal: core.refusing.get().cloned(),
+            ..Measures::default()
+        };
+        core.log.measure(&mut measures);
+        measures
     }
 
     fn close(&self) {

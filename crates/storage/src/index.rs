@@ -100,6 +100,8 @@ struct Shard {
     pages: HashMap<u64, Box<Page>, Hashing>,
     /// Superseded revisions by oid, ascending.
     older: HashMap<Oid, Vec<Revision>, Hashing>,
+    /// Revisions in `older`.
+    superseded: usize,
 }
 
 /// A [`Revision`] and, in the top bit of the segment number, whether there are older ones.
@@ -141,6 +143,19 @@ impl Index {
         self.objects.load(Ordering::Relaxed)
     }
 
+    /// Memory taken, about: what the tables and pages of all shards have room for.
+    pub fn memory_bytes(&self) -> u64 {
+        let bytes = |shard: &RwLock<Shard>| {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            let pages = shard.pages.capacity() * size_of::<(u64, Box<Page>)>()
+                + shard.pages.len() * size_of::<Page>();
+            let older = shard.older.capacity() * size_of::<(Oid, Vec<Revision>)>()
+                + shard.superseded * size_of::<Revision>();
+            (pages + older) as u64
+        };
+        self.shards.iter().map(bytes).sum()
+    }
+
     /// Makes `revision` the current one of `oid`. Its tid is above that of the one before.
     pub fn publish(&self, oid: Oid, revision: Revision) {
         // A shard is whole between any two statements that can panic.
@@ -162,6 +177,7 @@ impl Index {
             Some(previous) => {
                 debug_assert!(previous.tid < revision.tid, "revisions are published in tid order");
                 shard.older.entry(oid).or_default().push(previous);
+                shard.superseded += 1;
             }
             None => {
                 self.objects.fetch_add(1, Ordering::Relaxed);

@@ -21,11 +21,13 @@ pub mod index;
 pub mod locks;
 mod log;
 pub mod mailbox;
+pub mod metrics;
 mod oids;
 pub mod open;
 mod pack;
 mod past;
 mod pool;
+mod reading;
 mod sync;
 mod vital;
 
@@ -34,9 +36,8 @@ pub use api::{
     TransactionCursor, Which,
 };
 pub use blobs::{BlobFile, Upload};
-pub use mailbox::{
-    Completion, Event, Invalidation, Mailbox, Overflowed, ReplyTo, Ticket, Vote, Wake,
-};
+pub use mailbox::{Completion, Cut, Event, Invalidation, Mailbox, ReplyTo, Ticket, Vote, Wake};
+pub use metrics::{Buckets, CacheUse, Measures};
 pub use pack::PackState;
 
 pub use open::{

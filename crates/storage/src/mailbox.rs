@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{
@@ -31,7 +32,7 @@ struct Queue {
     gate: Option<Arc<Gate>>,
     /// Of the events: see [`Event::bytes`].
     bytes: usize,
-    overflowed: bool,
+    cut: Option<Cut>,
 }
 
 /// Shows the events of a batch in all mailboxes at once.
@@ -55,7 +56,7 @@ const NO_BATCH: u64 = 0;
 
 /// How a runtime gets a connection to look into its mailbox.
 pub trait Wake: Send + Sync {
-    /// There are events in an empty mailbox, or it overflowed. Must not block.
+    /// There are events in an empty mailbox, or it was cut. Must not block.
     fn wake(&self);
 }
 
@@ -184,9 +185,10 @@ impl Mailbox {
     /// dropped: a connection with a gap can only be closed.
     pub fn push(&self, events: impl IntoIterator<Item = Event>) {
         let mut queue = self.lock();
-        let (slept, overflowed) = (queue.events.is_empty(), queue.overflowed);
+        let (slept, was_cut) = (queue.events.is_empty(), queue.cut.is_some());
         queue.append(NO_BATCH, events, self.limit_bytes);
-        let wake = if queue.overflowed { !overflowed } else { slept && !queue.events.is_empty() };
+        let is_cut = queue.cut.is_some();
+        let wake = if is_cut { !was_cut } else { slept && !queue.events.is_empty() };
         drop(queue);
         if wake {
             self.wake();
@@ -198,8 +200,15 @@ impl Mailbox {
         self.lock().append(batch, events, self.limit_bytes);
     }
 
+    /// Drops everything and takes nothing any more: the connection can only be closed. The first
+    /// reason counts.
+    pub fn cut(&self, why: Cut) {
+        self.lock().cut(why);
+        self.wake();
+    }
+
     /// Gets the connection to look.
-    pub(crate) fn wake(&self) {
+    pub fn wake(&self) {
         self.wake.wake();
     }
 
@@ -209,10 +218,10 @@ impl Mailbox {
     }
 
     /// Moves all events to the end of `into`.
-    pub fn drain(&self, into: &mut VecDeque<Event>) -> Result<(), Overflowed> {
+    pub fn drain(&self, into: &mut VecDeque<Event>) -> Result<(), Cut> {
         let mut queue = self.lock();
-        if queue.overflowed {
-            return Err(Overflowed { limit_bytes: self.limit_bytes });
+        if let Some(why) = queue.cut {
+            return Err(why);
         }
         if queue.events.is_empty() {
             return Ok(());
@@ -228,9 +237,14 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Whether the connection has been too slow, and can only be closed.
-    pub fn overflowed(&self) -> bool {
-        self.lock().overflowed
+    /// Why the connection can only be closed, if it can.
+    pub fn why_cut(&self) -> Option<Cut> {
+        self.lock().cut
+    }
+
+    /// What waits, as it counts against the limit.
+    pub fn waiting_bytes(&self) -> usize {
+        self.lock().bytes
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -247,18 +261,23 @@ impl fmt::Debug for Mailbox {
 
 impl Queue {
     fn append(&mut self, batch: u64, events: impl IntoIterator<Item = Event>, limit_bytes: usize) {
-        if self.overflowed {
+        if self.cut.is_some() {
             return;
         }
         for event in events {
             if self.bytes > limit_bytes {
-                self.overflowed = true;
-                self.events = VecDeque::new();
+                self.cut(Cut::Overflowed { limit_bytes });
                 return;
             }
             self.bytes += event.bytes();
             self.events.push_back((batch, event));
         }
+    }
+
+    fn cut(&mut self, why: Cut) {
+        self.cut.get_or_insert(why);
+        self.events = VecDeque::new();
+        self.bytes = 0;
     }
 }
 
@@ -275,95 +294,26 @@ impl Event {
     }
 }
 
-/// The connection did not drain its mailbox in time.
+/// Why a mailbox takes nothing any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the client reads too slowly: more than {limit_bytes} bytes wait for it")]
-pub struct Overflowed {
-    /// The mailbox's limit.
-    pub limit_bytes: usize,
+pub enum Cut {
+    /// The connection did not drain it in time.
+    #[error("the client reads too slowly: more than {limit_bytes} bytes wait for it")]
+    Overflowed {
+        /// The mailbox's limit.
+        limit_bytes: usize,
+    },
+    /// The connection's transaction held its locks for too long, and was aborted. (These are ZEO's
+    /// words.)
+    #[error("Transaction timeout after {} seconds", after.as_secs_f64())]
+    TimedOut {
+        /// What it had.
+        after: Duration,
+    },
 }
 
 /// A queue that had room for more than this many events is not kept when it is empty.
 const KEPT_EVENTS: usize = 64;
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-
-    #[derive(Default)]
-    struct Calls(AtomicUsize);
-
-    impl Wake for Calls {
-        fn wake(&self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn mailbox() -> (Arc<Mailbox>, Arc<Calls>) {
-        let calls = Arc::new(Calls::default());
-        (Mailbox::new(LIMIT_BYTES, calls.clone()), calls)
-    }
-
-    fn invalidation(oids: u64) -> Event {
-        Event::Invalidated(Invalidation { tid: Tid(1), oids: (0..oids).map(Oid).collect() })
-    }
-
-    fn drain(mailbox: &Mailbox) -> Result<usize, Overflowed> {
-        let mut events = VecDeque::new();
-        mailbox.drain(&mut events).map(|()| events.len())
-    }
-
-    #[test]
-    fn one_event_of_any_size_fits_and_the_next_one_does_not() {
-        let (mailbox, calls) = mailbox();
-        for _ in 0..2 {
-            mailbox.push([invalidation(LIMIT_BYTES as u64)]);
-            assert_eq!(drain(&mailbox), Ok(1));
-        }
-        assert_eq!(calls.0.load(Ordering::Relaxed), 2);
-        mailbox.push([invalidation(LIMIT_BYTES as u64)]);
-        assert!(!mailbox.overflowed());
-        mailbox.push([invalidation(0)]);
-        assert_eq!(drain(&mailbox), Err(Overflowed { limit_bytes: LIMIT_BYTES }));
-        assert_eq!(calls.0.load(Ordering::Relaxed), 4, "the overflow is told as well");
-    }
-
-    #[test]
-    fn small_events_count_until_they_are_drained() {
-        let (mailbox, _calls) = mailbox();
-        for _ in 0..100 {
-            mailbox.push([invalidation(1), invalidation(1)]);
-            assert_eq!(drain(&mailbox), Ok(2));
-        }
-        mailbox.push((0..100).map(|_| invalidation(1)));
-        assert!(mailbox.overflowed());
-    }
-
-    #[test]
-    fn answers_do_not_count() {
-        let (mailbox, _calls) = mailbox();
-        let reply = ReplyTo { mailbox: Arc::clone(&mailbox), ticket: Ticket(1) };
-        for _ in 0..128 {
-            let data = vec![7; LIMIT_BYTES];
-            let loaded = Loaded { data, tid: Tid(1), end: None };
-            reply.send(Completion::Loaded(Ok(Some(loaded))));
-        }
-        assert_eq!(drain(&mailbox), Ok(128));
-    }
-
-    #[test]
-    fn the_memory_of_many_events_is_not_kept() {
-        let (mailbox, _calls) = mailbox();
-        mailbox.attach(Arc::default());
-        mailbox.push((0..1000).map(|_| Event::Completed {
-            ticket: Ticket(1),
-            completion: Completion::Finished(Ok(Tid(1))),
-        }));
-        assert_eq!(drain(&mailbox), Ok(1000));
-        assert_eq!(mailbox.lock().events.capacity(), 0);
-    }
-
-    const LIMIT_BYTES: usize = 1000;
-}
+mod tests;

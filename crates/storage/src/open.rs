@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::api::Storage;
 use crate::blobs::{self, BlobStore};
 use crate::commit::committer::CommitQueue;
+use crate::commit::deadlines::Deadlines;
 use crate::commit::publish::Publisher;
 use crate::commit::spill::SpillPool;
 use crate::core::{Core, NativeStorage};
@@ -21,6 +22,7 @@ use crate::locks::LockManager;
 use crate::log::RecordLog;
 use crate::log::memory::MemoryLog;
 use crate::log::segments::Recovered;
+use crate::metrics::Timings;
 use crate::oids::Oids;
 use crate::pack::{Packed, PackedFile, Packer};
 use crate::pool::Pool;
@@ -94,6 +96,9 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Threads that read what is not in memory.
     pub reader_threads: usize,
+    /// How long a transaction may hold its locks before its finish is asked; `None`: any time. Then
+    /// it is aborted, and its mailbox is cut: [`crate::Cut::TimedOut`].
+    pub transaction_timeout: Option<Duration>,
     /// For tests of what happens meanwhile: every load is answered this much later than it was read.
     pub load_delay: Duration,
 }
@@ -141,6 +146,7 @@ impl Default for Options {
             reads: Reads::Pread,
             cache_bytes: 64 << 20,
             reader_threads: 4,
+            transaction_timeout: None,
             load_delay: Duration::ZERO,
         }
     }
@@ -263,6 +269,8 @@ impl Parts {
             locks: LockManager::default(),
             publisher: Publisher::new(last_tid, last_transactions, complete_above, remember),
             queue: CommitQueue::default(),
+            deadlines: Deadlines::new(options.transaction_timeout),
+            timings: Timings::default(),
             oids: self.oids,
             pool: Pool::new(options.reader_threads).map_err(OpenError::Thread)?,
             spill: self.spill,

@@ -45,6 +45,12 @@ impl Pool {
         }
     }
 
+    /// How many jobs wait for a thread.
+    pub(crate) fn waiting(&self) -> usize {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.as_ref().map_or(0, Sender::len)
+    }
+
     /// Waits for all jobs.
     pub(crate) fn close(&self) {
         drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());

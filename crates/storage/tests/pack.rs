@@ -27,7 +27,7 @@ fn pack(inbox: &Inbox, storage: &dyn Storage, before: Tid) -> Result<(), Failure
 /// Waits for a pack that the start of the storage has begun.
 fn wait_for_pack(storage: &dyn Storage) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while storage.pack_state().is_running {
+    while storage.measures().pack.is_running {
         assert!(Instant::now() < deadline, "the pack does not end");
         thread::yield_now();
     }
@@ -49,7 +49,7 @@ fn what_is_current_as_of_the_time_stays_and_what_it_superseded_goes() {
             pack(&inbox, &*storage, to).unwrap();
             history.check(&*storage, &inbox, to).unwrap();
             history.check_dropped(&*storage, &inbox, to).unwrap();
-            let state = storage.pack_state();
+            let state = storage.measures().pack;
             assert_eq!((state.is_running, state.packed_to), (false, to));
             assert!(state.records_dropped > 0 && state.bytes_freed > 0, "{state:?}");
         }
@@ -88,7 +88,7 @@ fn packs_of_nothing_of_the_future_and_of_the_past_do_no_harm() {
         for to in [Tid::MAX, history.tid(3), Tid::ZERO, Tid::MAX] {
             pack(&inbox, &*storage, to).unwrap();
             history.check(&*storage, &inbox, last).unwrap();
-            assert_eq!(storage.pack_state().packed_to, last);
+            assert_eq!(storage.measures().pack.packed_to, last);
         }
     }
 }
@@ -114,10 +114,10 @@ fn a_crash_at_any_moment_of_a_pack_leaves_what_was_or_what_is_to_be() {
             let mut check = || -> Result<(), String> {
                 let storage = support::open(&left, small()).map_err(|error| error.to_string())?;
                 history.check(&*storage, &inbox, to)?;
-                resumed += u32::from(storage.pack_state().is_running);
+                resumed += u32::from(storage.measures().pack.is_running);
                 wait_for_pack(&*storage);
                 history.check(&*storage, &inbox, to)?;
-                if storage.pack_state().packed_to == to {
+                if storage.measures().pack.packed_to == to {
                     history.check_dropped(&*storage, &inbox, to)?;
                     assert_eq!(storage.extent().objects, objects);
                 }

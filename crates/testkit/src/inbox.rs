@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use protocol::{Conflict, Failure, Loaded, Oid, Tid};
 use storage::{
-    Completion, Event, Found, Mailbox, Meta, ReplyTo, Storage, Ticket, Transaction, Vote, Wake,
-    Which,
+    Completion, Cut, Event, Found, Mailbox, Meta, ReplyTo, Storage, Ticket, Transaction, Vote,
+    Wake, Which,
 };
 
 /// Receives what a storage answers later, and what it tells.
@@ -78,6 +78,11 @@ impl Inbox {
     /// The next event, in the order in which they came.
     pub fn next(&self) -> Stamped {
         self.wait("an event", VecDeque::pop_front)
+    }
+
+    /// Waits until the storage cuts the mailbox.
+    pub fn cut(&self) -> Cut {
+        self.wait("end", |_| self.mailbox.why_cut())
     }
 
     /// The next event, if there is one.
@@ -253,7 +258,11 @@ impl Wake for Arrivals {
         let mut events = self.events();
         let stamp = (self.stamp)();
         let mut drained = VecDeque::new();
-        mailbox.drain(&mut drained).expect("a test's mailbox does not overflow");
+        match mailbox.drain(&mut drained) {
+            // Whoever waits for it is told below.
+            Ok(()) | Err(Cut::TimedOut { .. }) => (),
+            Err(why) => panic!("a test's mailbox does not overflow: {why}"),
+        }
         events.extend(drained.into_iter().map(|event| Stamped { event, stamp }));
         self.arrived.notify_all();
     }

@@ -44,7 +44,10 @@ class Template:
     def has(self, *names):
         return bool(self.names.intersection(names))
 
-    def render(self, values):
+    def repeats(self):
+        return '[*' in self.text
+
+    def render(self, values, storages=()):
         whole = self.has('config', 'zconfig')
         for n in self.REQUIRED:
             if values.get(n) and n not in self.names and not whole:
@@ -54,12 +57,23 @@ class Template:
             if values['protocol'] != STATE.protocol:
                 raise Unmappable('template has no {protocol}')
 
+        def each(m):
+            return ' '.join(
+                shlex.join(self.fill(m.group(1), dict(
+                    values, storage_name=s['name'], path=s['path'],
+                    blob_dir=s['blob_dir'])))
+                for s in storages)
+
+        return self.fill(re.sub(r'\[\*(.*?)\*\]', each, self.text), values)
+
+    @staticmethod
+    def fill(text, values):
         def opt(m):
             neg, name, text = m.groups()
             on = bool(values.get(name))
             return text if on != bool(neg) else ''
 
-        text = re.sub(r'\[(!?)(\w+)\?\s*([^\]]*)\]', opt, self.text)
+        text = re.sub(r'\[(!?)(\w+)\?\s*([^\]]*)\]', opt, text)
         return [re.sub(r'\{(\w+)\}', lambda m: str(values[m.group(1)]), tok)
                 for tok in shlex.split(text)]
 
@@ -135,8 +149,9 @@ class ExternalServer:
                 self.files.append((s['path'], not keep))
                 if s['create']:
                     remove_storage(os.path.join(cwd, s['path']))
-        if len(config.storages) > 1 and not t.has('config', 'zconfig'):
-            raise Unmappable('several storages, and template has no {config}')
+        if len(config.storages) > 1 and not t.repeats() and not t.has(
+                'config', 'zconfig'):
+            raise Unmappable('several storages, and template has no [*...*]')
         s = config.storages[0]
         v = dict(config.v)
         v.update(
@@ -150,7 +165,7 @@ class ExternalServer:
         base = os.path.join(STATE.workdir, 'server-%d' % n)
         v['config'] = base + '.json'
         v['zconfig'] = base + '.conf'
-        cmd = t.render(v)
+        cmd = t.render(v, config.storages)
         with open(v['config'], 'w') as f:
             json.dump(dict(v, storages=config.storages), f, indent=1)
         with open(v['zconfig'], 'w') as f:

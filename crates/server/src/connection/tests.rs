@@ -1,6 +1,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use protocol::{Begin, Codec as _, Limits, Oid, Request, Tid, TransactionId};
@@ -198,7 +199,7 @@ fn what_is_no_answer_ends_the_connection() {
     assert_eq!(error.to_string(), "'Z4\\n' is not an answer to the greeting");
     let error = Pair::new(&server).send(b"SSH-2.0-x").unwrap_err();
     assert!(matches!(error, Closed::AnswerTooLong(_)));
-    assert_eq!(server.wait_until_empty(std::time::Duration::ZERO), 0);
+    assert_eq!(server.wait_until_empty(Duration::ZERO), 0);
 }
 
 #[test]
@@ -251,7 +252,7 @@ fn what_is_pushed_to_a_client_that_does_not_read_is_counted() {
     for oid in 2..40 {
         writer.commit(oid, b"x");
         if let Err(end) = silent.connection.handle() {
-            assert!(matches!(end, Closed::Overflowed(_)), "{end}");
+            assert!(matches!(end, Closed::Cut(Cut::Overflowed { .. })), "{end}");
             return;
         }
     }
@@ -291,6 +292,25 @@ fn a_stopping_server_answers_a_finish_and_nothing_else() {
     };
     assert!(matches!(end, Closed::Stopped), "{end}");
     assert_eq!(pair.replies(), 1, "the finish, and no ping");
+}
+
+#[test]
+fn who_does_not_answer_the_greeting_is_let_go() {
+    let server = server(&[]);
+    let (mut silent, mut slow) = (Pair::new(&server), Pair::new(&server));
+    slow.send(&frame_of(b"M5")[..5]).unwrap();
+    let mut good = Pair::registered(&server);
+    let end_after = |seconds| server.end_unanswered(Instant::now() + Duration::from_secs(seconds));
+    end_after(50);
+    for pair in [&mut silent, &mut slow, &mut good] {
+        pair.connection.handle().unwrap();
+    }
+    end_after(60);
+    for pair in [&mut silent, &mut slow] {
+        let end = pair.connection.handle();
+        assert!(matches!(end, Err(Closed::Unanswered)), "{end:?}");
+    }
+    good.ask(&Request::Ping).unwrap();
 }
 
 #[test]

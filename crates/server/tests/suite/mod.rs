@@ -9,8 +9,10 @@ mod config;
 mod disk;
 mod limits;
 mod log;
+mod metrics;
 mod start;
 mod stop;
+mod timeout;
 mod zeo;
 
 use std::path::Path;

@@ -8,8 +8,9 @@ use protocol::{
     CurrentRecord, Failure, Loaded, Oid, Tid, TransactionHead, TransactionRecord, UndoLog,
 };
 use storage::{
-    Abilities, Completion, Event, Extent, Found, Invalidation, Iterated, LockState, Mailbox, Meta,
-    PackState, RecordCursor, ReplyTo, Storage, Transaction, TransactionCursor, Upload, Vote, Which,
+    Abilities, Completion, Event, Extent, Found, Invalidation, Iterated, LockState, Mailbox,
+    Measures, Meta, RecordCursor, ReplyTo, Storage, Transaction, TransactionCursor, Upload, Vote,
+    Which,
 };
 
 #[derive(Default)]
@@ -192,10 +193,6 @@ impl Storage for Fake {
         reply.send(Completion::Packed(Ok(())));
     }
 
-    fn pack_state(&self) -> PackState {
-        PackState::default()
-    }
-
     fn iterate(&self, start: Option<Tid>, stop: Option<Tid>) -> Box<dyn TransactionCursor> {
         let last = stop.unwrap_or(self.state().last);
         Box::new(Cursor { next: start.unwrap_or(Tid(1)), last })
@@ -212,6 +209,10 @@ impl Storage for Fake {
 
     fn lock_state(&self) -> LockState {
         LockState::default()
+    }
+
+    fn measures(&self) -> Measures {
+        Measures::default()
     }
 
     fn close(&self) {}

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use protocol::{Failure, Oid, Tid};
 
@@ -27,6 +28,7 @@ pub(crate) struct Finish {
     pub(crate) blobs: BTreeMap<Oid, Upload>,
     pub(crate) promised_bytes: u64,
     pub(crate) reply: ReplyTo,
+    pub(crate) asked: Instant,
 }
 
 /// A [`Finish`] with its tid.
@@ -68,6 +70,11 @@ impl CommitQueue {
             self.changed.notify_one();
         }
         Ok(())
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).finishes.len()
     }
 
     /// What is queued is still committed.
@@ -149,10 +156,13 @@ fn with_tids(core: &Arc<Core>, batch: Vec<Finish>) -> Vec<Committing> {
 #[inline(never)]
 fn commit(core: &Arc<Core>, mut batch: Vec<Committing>, places: &mut Vec<Place>) {
     while !batch.is_empty() {
+        let start = Instant::now();
         let failure = match append(core, &batch, places) {
             Ok(()) => {
                 batch.iter().for_each(Committing::keep_blobs);
+                core.timings.append.record_duration(start.elapsed());
                 publish(core, &batch, places);
+                measure(core, &batch);
                 batch.iter().for_each(|one| core.release(one.finish.pending.owner));
                 if batch.iter().any(|one| one.finish.pending.has_file()) {
                     // Emptying a large file takes long.
@@ -170,6 +180,15 @@ fn commit(core: &Arc<Core>, mut batch: Vec<Committing>, places: &mut Vec<Place>)
         for committing in batch.drain(..) {
             fail(core, &committing.finish, failure.clone());
         }
+    }
+}
+
+/// Counts a batch that was answered.
+fn measure(core: &Core, batch: &[Committing]) {
+    core.timings.batch.record(batch.len() as u64);
+    let now = Instant::now();
+    for committing in batch {
+        core.timings.finish.record_duration(now.saturating_duration_since(committing.finish.asked));
     }
 }
 

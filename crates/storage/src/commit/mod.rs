@@ -6,6 +6,7 @@
 
 mod blobs;
 pub(crate) mod committer;
+pub(crate) mod deadlines;
 pub(crate) mod publish;
 mod room;
 pub(crate) mod spill;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{Failure, Oid, Tid, TransactionFault};
@@ -9,6 +10,7 @@ use protocol::{Failure, Oid, Tid, TransactionFault};
 use crate::api::{Meta, Transaction};
 use crate::blobs::Upload;
 use crate::commit::committer::{self, Finish};
+use crate::commit::deadlines::Watch;
 use crate::commit::room::Room;
 use crate::commit::undo::Undo;
 use crate::core::Core;
@@ -48,6 +50,10 @@ pub(crate) struct State {
     pub(crate) room: Room,
     /// Counts writes and undos.
     order: u32,
+    /// When the vote was asked, in Unix time.
+    pub(crate) asked_at: Duration,
+    /// In [`Stage::Voted`], if there is a time limit.
+    pub(crate) watch: Option<Watch>,
 }
 
 /// What is not data stays in memory, however little of that is there: this many take about 1 GiB.
@@ -100,6 +106,10 @@ impl Write {
 }
 
 impl Pending {
+    pub(crate) fn new(owner: Owner, meta: Meta) -> Self {
+        Self { owner, meta, state: Mutex::new(State::new()) }
+    }
+
     /// Whether some of its data are in a temporary file.
     pub(crate) fn has_file(&self) -> bool {
         self.lock().room.has_file()
@@ -123,8 +133,7 @@ impl Handle {
         let [user, description, extension] =
             [user, description, extension].map(|part| Bytes::copy_from_slice(&part));
         let meta = Meta { user, description, extension, tid, status };
-        let pending = Pending { owner, meta, state: Mutex::new(State::new()) };
-        Self { core, pending: Arc::new(pending) }
+        Self { core, pending: Arc::new(Pending::new(owner, meta)) }
     }
 
     /// The state, if stores are still taken.
@@ -182,6 +191,8 @@ impl State {
             determined: Vec::new(),
             room: Room::default(),
             order: 0,
+            asked_at: Duration::ZERO,
+            watch: None,
         }
     }
 
@@ -275,30 +286,41 @@ impl Transaction for Handle {
             return Err(TransactionFault::NotVoted.into());
         }
         state.stage = Stage::Finishing;
+        // Its time is over no more.
+        state.watch = None;
         let pending = Arc::clone(&self.pending);
         let promised_bytes = std::mem::take(&mut state.promised_bytes);
         let records = std::mem::take(&mut state.records);
         let blobs = std::mem::take(&mut state.blobs);
         drop(state);
-        committer::enqueue(&self.core, Finish { pending, records, blobs, promised_bytes, reply });
+        let asked = Instant::now();
+        let finish = Finish { pending, records, blobs, promised_bytes, reply, asked };
+        committer::enqueue(&self.core, finish);
         Ok(())
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let mut state = self.pending.lock();
-        if matches!(state.stage, Stage::Finishing) {
-            return;
+        let state = self.pending.lock();
+        if !matches!(state.stage, Stage::Finishing) {
+            self.core.abandon(&self.pending, state);
         }
+    }
+}
+
+impl Core {
+    /// Ends a transaction that is not the committer's, and gives up what it holds.
+    pub(crate) fn abandon(self: &Arc<Self>, pending: &Pending, mut state: MutexGuard<'_, State>) {
         state.stage = Stage::Ended;
+        state.watch = None;
         let promised_bytes = std::mem::take(&mut state.promised_bytes);
         state.writes = Vec::new();
         state.records = Vec::new();
         state.blobs = BTreeMap::new();
         drop(state);
-        self.core.log.forget(promised_bytes);
-        self.core.release(self.pending.owner);
+        self.log.forget(promised_bytes);
+        self.release(pending.owner);
     }
 }
 

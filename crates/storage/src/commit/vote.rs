@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use protocol::{Conflict, Failure, Oid, Tid};
 
@@ -18,8 +19,10 @@ use crate::sync::MutexGuard;
 impl Core {
     /// Takes a transaction in [`Stage::Voting`] through the locks; the answer may come later.
     pub(crate) fn vote(self: &Arc<Self>, pending: &Arc<Pending>) {
+        let mut state = pending.lock();
+        state.asked_at = self.clock.now();
         // Blobs first: large ones take long, and nobody should wait for locks meanwhile.
-        self.with_blobs(pending, pending.lock(), Self::find_locks);
+        self.with_blobs(pending, state, Self::find_locks);
     }
 
     fn find_locks(self: &Arc<Self>, pending: &Arc<Pending>, mut state: MutexGuard<'_, State>) {
@@ -39,25 +42,36 @@ impl Core {
         state: MutexGuard<'_, State>,
     ) {
         let wants = self.wants(&pending.meta, &state);
-        let granted =
-            self.locks.acquire(pending.owner, wants, self.clock.now(), Arc::clone(pending));
+        let now = self.clock.now();
+        let granted = self.locks.acquire(pending.owner, wants, now, Arc::clone(pending));
         drop(state);
-        self.decide_all(granted);
+        if granted.is_none() {
+            self.deadlines.expect_waiting(Instant::now());
+        }
+        self.decide_all(granted, now);
     }
 
     /// Gives up the locks of `owner` and goes on with the votes that waited for them.
     pub(crate) fn release(self: &Arc<Self>, owner: Owner) {
-        self.decide_all(self.locks.release(owner, self.clock.now()));
+        let now = self.clock.now();
+        self.decide_all(self.locks.release(owner, now), now);
     }
 
-    /// Answers the votes of those who hold all their locks, and of those who get theirs by that.
-    fn decide_all(self: &Arc<Self>, granted: impl IntoIterator<Item = Arc<Pending>>) {
-        let mut granted: VecDeque<_> = granted.into_iter().collect();
-        while let Some(pending) = granted.pop_front() {
-            if let Some(refused) = self.decide(&pending) {
+    /// Answers the votes of those who got all their locks at `now`, and of those who get theirs by
+    /// that.
+    fn decide_all(
+        self: &Arc<Self>,
+        granted: impl IntoIterator<Item = Arc<Pending>>,
+        now: Duration,
+    ) {
+        let mut granted: VecDeque<_> = granted.into_iter().map(|pending| (pending, now)).collect();
+        while let Some((pending, now)) = granted.pop_front() {
+            if let Some(refused) = self.decide(&pending, now) {
                 // It is [`Stage::Voting`] until its locks are released: a client may vote again
                 // without waiting for the answer, and must not meet its old locks.
-                granted.extend(self.locks.release(pending.owner, self.clock.now()));
+                let now = self.clock.now();
+                let next = self.locks.release(pending.owner, now);
+                granted.extend(next.into_iter().map(|pending| (pending, now)));
                 self.refuse(pending, refused);
             }
         }
@@ -65,12 +79,18 @@ impl Core {
 
     /// Answers one vote, or says why there is no promise, to be answered once its locks are
     /// released.
-    fn decide(self: &Arc<Self>, pending: &Arc<Pending>) -> Option<Result<Vec<Stale>, Failure>> {
+    fn decide(
+        self: &Arc<Self>,
+        pending: &Arc<Pending>,
+        now: Duration,
+    ) -> Option<Result<Vec<Stale>, Failure>> {
         let mut state = pending.lock();
         if !matches!(state.stage, Stage::Voting(_)) {
             // Aborted in the meantime; the abort has released, or will.
             return None;
         }
+        // The clock may have been set back.
+        self.timings.lock_wait.record_duration(now.saturating_sub(state.asked_at));
         match self.check(&pending.meta, &state) {
             Ok(stale) if stale.is_empty() && !state.undos.is_empty() => {
                 self.resolve_undos(pending, state);
@@ -99,7 +119,7 @@ impl Core {
     fn promise_space(self: &Arc<Self>, pending: &Arc<Pending>, mut state: MutexGuard<'_, State>) {
         let bytes = self.log.transaction_bytes(&pending.meta, &state.records);
         if self.log.promise(bytes) {
-            self.promised(bytes, &mut state);
+            self.promised(bytes, pending, &mut state);
             return;
         }
         drop(state);
@@ -108,7 +128,7 @@ impl Core {
             Ok(()) => {
                 let mut state = pending.lock();
                 match state.stage {
-                    Stage::Voting(_) => core.promised(bytes, &mut state),
+                    Stage::Voting(_) => core.promised(bytes, &pending, &mut state),
                     _ => core.log.forget(bytes),
                 }
             }
@@ -119,11 +139,14 @@ impl Core {
         });
     }
 
-    fn promised(&self, bytes: u64, state: &mut State) {
+    fn promised(&self, bytes: u64, pending: &Arc<Pending>, state: &mut State) {
         if let Some(record) = state.records.last() {
             self.oids.raise_above(record.oid);
         }
         state.promised_bytes = bytes;
+        if let Stage::Voting(reply) = &state.stage {
+            state.watch = self.deadlines.watch(pending, &reply.mailbox);
+        }
         let determined = std::mem::take(&mut state.determined);
         state.answer_vote(Ok(match determined.is_empty() {
             true => Vote::Promised,

@@ -75,7 +75,7 @@ impl<T> Table<T> {
     pub(super) fn state(&self) -> LockState {
         let holding = self.claims.values().filter(|claim| claim.payload.is_none());
         let held_since = holding.map(|claim| claim.since).min().map(|since| since.as_secs_f64());
-        LockState { waiting: self.waiting, held_since }
+        LockState { waiting: self.waiting, held_since, ..LockState::default() }
     }
 
     /// Takes what `owner` wants, key by key, until one is taken by others.

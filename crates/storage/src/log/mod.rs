@@ -14,6 +14,7 @@ use protocol::{Failure, Oid, Tid};
 use crate::api::Meta;
 use crate::commit::spill::Spilled;
 use crate::index::Place;
+use crate::metrics::Measures;
 use read::LogCursor;
 
 /// A durable multi-version log.
@@ -77,6 +78,9 @@ pub(crate) trait RecordLog: Send + Sync {
 
     /// Makes the next start faster; may block.
     fn checkpoint(&self);
+
+    /// Adds what it counts.
+    fn measure(&self, _: &mut Measures) {}
 
     /// Same as [`Self::checkpoint`], for the last time.
     fn close(&self);

@@ -39,6 +39,7 @@ fn check_cannot_write(peer: &mut Peer) {
     assert_eq!(peer.call(&Request::NewOids { count: 1 }), refused);
     let transaction = protocol::TransactionId(1);
     assert_eq!(peer.vote(transaction), refused);
+    assert_eq!(peer.call(&Request::Finish { transaction }), refused);
     assert_eq!(peer.call(&Request::Abort { transaction }), refused);
     let transaction = peer.begin();
     peer.store(transaction, Oid(1), Tid::ZERO, b"never");

@@ -7,6 +7,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::index::Place;
+use crate::metrics::{CacheUse, Counter};
 
 /// Checked records by their places, bounded in bytes; a place never changes what it holds.
 ///
@@ -21,6 +22,8 @@ pub(super) struct RecordCache(Option<Records>);
 struct Records {
     cache: Cache<Key, Arc<[u8]>, ByLength>,
     seen: Seen,
+    hits: Counter,
+    misses: Counter,
 }
 
 /// Which places were read lately, roughly: one forgets another, and two may pass for one.
@@ -49,16 +52,33 @@ impl RecordCache {
         Self((bytes >= CACHE_BYTES_MIN).then(|| Records {
             cache: Cache::with_weighter(records, bytes as u64, ByLength),
             seen: Seen((0..records).map(|_| AtomicU32::new(0)).collect()),
+            hits: Counter::default(),
+            misses: Counter::default(),
         }))
     }
 
     /// Appends the data at `place` to `data`, if they are here.
     pub(super) fn read(&self, place: Place, data: &mut Vec<u8>) -> bool {
-        let found = self.0.as_ref().and_then(|records| records.cache.get(&key(place)));
-        if let Some(record) = &found {
-            data.extend_from_slice(record);
+        let Some(records) = &self.0 else {
+            return false;
+        };
+        let found = records.cache.get(&key(place));
+        match &found {
+            Some(record) => {
+                records.hits.add(1);
+                data.extend_from_slice(record);
+            }
+            None => records.misses.add(1),
         }
         found.is_some()
+    }
+
+    pub(super) fn usage(&self) -> CacheUse {
+        self.0.as_ref().map_or_else(CacheUse::default, |records| CacheUse {
+            hits: records.hits.read(),
+            misses: records.misses.read(),
+            bytes: records.cache.weight(),
+        })
     }
 
     /// Keeps what was found at `place`, and was right, if that is not for the first time.

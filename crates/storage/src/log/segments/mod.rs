@@ -37,6 +37,7 @@ use super::{AppendError, At, LogTransaction, Plan, Record, RecordLog, Rewritten,
 use crate::api::Meta;
 use crate::disk::{Disk, File, MappedFile, Open};
 use crate::index::Place;
+use crate::metrics::{Histogram, Measures};
 use crate::open::{Reads, Sync};
 use cache::RecordCache;
 use cursor::SegmentCursor;
@@ -70,6 +71,7 @@ pub(crate) struct SegmentLog {
     /// Held by the one thread that writes sidecars.
     checkpointing: Mutex<()>,
     bytes: AtomicU64,
+    syncs: Histogram,
 }
 
 /// Where the log is.
@@ -333,6 +335,11 @@ impl RecordLog for SegmentLog {
                 );
             }
         }
+    }
+
+    fn measure(&self, measures: &mut Measures) {
+        measures.sync = self.syncs.read();
+        measures.cache = self.cache.usage();
     }
 
     fn close(&self) {

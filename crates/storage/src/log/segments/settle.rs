@@ -15,6 +15,7 @@ use super::space::Space;
 use super::writer::Writer;
 use super::{CHECKPOINT_BYTES, Files, NEW, SEGMENTS, Segment, SegmentLog, TORN, log_name};
 use crate::disk::{self, Disk, Open};
+use crate::metrics::Histogram;
 use crate::open::{OpenError, Options, Reads};
 
 /// A log that was read and found to be right, and not changed yet.
@@ -134,6 +135,7 @@ impl Survey {
             due: Mutex::new(due.into()),
             checkpointing: Mutex::default(),
             bytes: AtomicU64::new(self.bytes),
+            syncs: Histogram::of_durations(),
             files,
         })
     }

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use protocol::Tid;
 
@@ -98,7 +99,9 @@ impl SegmentLog {
         }
         out.flush()?;
         if self.sync != Sync::None {
+            let start = Instant::now();
             segment.file.sync().map_err(Trouble::Sync)?;
+            self.syncs.record_duration(start.elapsed());
         }
         Ok(out.offset)
     }
