@@ -51,8 +51,8 @@ pub fn a_garbage_frame_closes_the_connection(setup: &Setup) {
 pub fn an_unknown_method_closes_the_connection(setup: &Setup) {
     closes(setup, |peer| {
         let bytes = match peer.dialect {
-            // Id 1, and the request 31.
-            Dialect::Proto => b"\0\0\0\x05\x08\x01\xfa\x01\0".to_vec(),
+            // Id 1, and the request 500.
+            Dialect::Proto => b"\0\0\0\x05\x08\x01\xa2\x1f\0".to_vec(),
             Dialect::Pickle | Dialect::MsgPack => {
                 peer.post(&Request::LoadBefore { oid: Oid(1), before: Tid::MAX });
                 replaced(peer.take_output(), b"loadBefore", b"loadAround")
