@@ -5,6 +5,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -181,9 +182,10 @@ fn an_undo_waits_for_the_objects_of_what_it_undoes() {
         let reply = inbox.reply_to();
         let ticket = reply.ticket;
         undoing.vote(reply).unwrap();
-        // Another pass through the pool: the undo has been found, and waits for the lock.
-        iterate(storage, &inbox, None, None).unwrap();
+        // Each pass goes through the pool, behind what finds the undone transaction.
+        let start = Instant::now();
         while storage.lock_state().waiting == 0 {
+            assert!(start.elapsed() < Duration::from_secs(30), "the undo takes no lock");
             iterate(storage, &inbox, None, None).unwrap();
         }
         assert!(inbox.try_answer(ticket).is_none());
