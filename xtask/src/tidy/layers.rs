@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server", &["protocol", "codecs", "storage", "session"]),
     ("server-*", &["protocol", "codecs", "storage", "session", "server"]),
     ("client", &["protocol", "codecs"]),
+    ("datafs", &["protocol", "protocol-pickle"]),
     ("measure", &[]),
     ("loadgen", &["protocol", "codecs", "client", "measure"]),
     ("testkit", &["*"]),

@@ -1,0 +1,8 @@
+//! Tests of the crate from outside, in one binary.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod damage;
+mod extension;
+mod golden;
+mod support;
+mod writer;
