@@ -7,6 +7,8 @@ use datafs::{Damage, Magic, ReadError, Reader, TornBy};
 use tempfile::TempDir;
 
 const RANDOM: &[u8] = include_bytes!("../data/random.fs");
+/// Short enough to try every byte of it, and with every kind of pointer.
+const UNDOS: &[u8] = include_bytes!("../data/undos.fs");
 
 struct File {
     folder: TempDir,
@@ -16,14 +18,14 @@ struct File {
 }
 
 impl File {
-    fn new() -> Self {
-        let mut file =
-            Self { folder: tempfile::tempdir().unwrap(), bytes: RANDOM.to_vec(), bounds: vec![] };
-        let mut reader = Reader::open(&file.write(RANDOM)).unwrap();
+    fn new(bytes: &[u8]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = Self { folder, bytes: bytes.to_vec(), bounds: vec![] };
+        let mut reader = Reader::open(&file.write(bytes)).unwrap();
         while let Some(at) = reader.next_transaction().unwrap() {
             file.bounds.push(at.offset as usize);
         }
-        file.bounds.push(RANDOM.len());
+        file.bounds.push(bytes.len());
         file
     }
 
@@ -57,10 +59,10 @@ impl File {
 
 #[test]
 fn a_file_cut_anywhere_has_its_whole_transactions_and_a_torn_end() {
-    let file = File::new();
-    for end in 4..=RANDOM.len() {
+    let file = File::new(UNDOS);
+    for end in 4..=UNDOS.len() {
         let whole = file.bounds.iter().filter(|bound| **bound <= end).count() - 1;
-        let (read, torn) = file.read(&RANDOM[..end]).unwrap();
+        let (read, torn) = file.read(&UNDOS[..end]).unwrap();
         assert_eq!(read, whole, "cut at {end}");
         match torn {
             Some(torn) => {
@@ -75,7 +77,7 @@ fn a_file_cut_anywhere_has_its_whole_transactions_and_a_torn_end() {
 
 #[test]
 fn a_transaction_that_was_never_committed_is_a_torn_end_only_at_the_end() {
-    let file = File::new();
+    let file = File::new(RANDOM);
     let last = file.bounds[file.bounds.len() - 2];
     let mut bytes = file.bytes.clone();
     bytes[last + 16] = b'c';
@@ -91,7 +93,7 @@ fn a_transaction_that_was_never_committed_is_a_torn_end_only_at_the_end() {
 
 #[test]
 fn zeros_at_the_end_are_a_torn_end() {
-    let file = File::new();
+    let file = File::new(RANDOM);
     for count in [1, 22, 23, 5000, 600_000] {
         let bytes = [RANDOM, &vec![0; count]].concat();
         let torn = file.read(&bytes).unwrap().1.unwrap();
@@ -103,12 +105,11 @@ fn zeros_at_the_end_are_a_torn_end() {
 
 #[test]
 fn damage_is_named_with_its_offset() {
-    let file = File::new();
+    let file = File::new(RANDOM);
     let second = file.bounds[1];
-    let at = |offset: usize| (offset as u64, second);
     // The tid, whose first byte makes it smaller than the one before.
     let (offset, damage) = file.damaged(second, 0);
-    assert_eq!((offset, second), at(second));
+    assert_eq!(offset as usize, second);
     assert!(matches!(damage, Damage::TidOrder { .. }), "{damage:?}");
     // The length: beyond the end, and within the file.
     assert!(matches!(file.damaged(second + 8, 1), (_, Damage::NotLast(_))));
@@ -127,7 +128,7 @@ fn damage_is_named_with_its_offset() {
 
 #[test]
 fn damage_of_a_record_is_named_with_its_offset() {
-    let file = File::new();
+    let file = File::new(RANDOM);
     let second = file.bounds[1];
     let texts: usize = [17, 19, 21].iter().map(|at| usize::from(RANDOM[second + at + 1])).sum();
     let record = second + 23 + texts;
@@ -146,8 +147,8 @@ fn damage_of_a_record_is_named_with_its_offset() {
 /// Whatever one byte is changed to: an error or other content, but neither a panic nor a loop.
 #[test]
 fn any_byte_may_be_wrong() {
-    let file = File::new();
-    for offset in 0..RANDOM.len() {
+    let file = File::new(UNDOS);
+    for offset in 0..UNDOS.len() {
         for change in [0x01, 0x80, 0xff] {
             let mut bytes = file.bytes.clone();
             bytes[offset] ^= change;

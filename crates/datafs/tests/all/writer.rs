@@ -59,7 +59,7 @@ fn transactions() -> impl Strategy<Value = Vec<(Transaction, Vec<Record>)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn what_is_written_is_read_and_written_again(all in transactions(), split in any::<prop::sample::Index>()) {

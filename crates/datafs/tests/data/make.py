@@ -74,8 +74,12 @@ class Maker:
 
     def pack(self, minute):
         time = TimeStamp(2026, 11, 1 + minute // 1440, minute // 60 % 24, minute % 60, 30)
-        oids = list(self.serials)
-        self.storage.pack(time.timeTime(), lambda data: oids if data == ROOT else [])
+        # A reference to what does not exist ends a pack.
+        exist = set()
+        for transaction in self.storage.iterator(None, time.raw()):
+            for record in transaction:
+                (exist.discard if record.data is None else exist.add)(record.oid)
+        self.storage.pack(time.timeTime(), lambda data: list(exist) if data == ROOT else [])
 
     def step(self, objects, longest):
         """One random change."""
@@ -90,7 +94,7 @@ class Maker:
                 return oids
             self.commit(change, user=f"user {self.random.randint(1, 3)}", extension=self.extension())
         elif kind < 0.95:
-            log = self.storage.undoLog(0, 12)
+            log = self.storage.undoLog(0, 12, lambda one: one["description"] != b"the root")
             if log:
                 self.undo(decodebytes(self.random.choice(log)["id"] + b"\n"))
         else:

@@ -1,0 +1,96 @@
+"""Compares `zeoxide` with ZODB on files that ZODB makes at random: `cargo xtask datafs`.
+
+    python compare.py ZEOXIDE [SEED ...]
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+
+import make
+from ZODB.Connection import TransactionMetaData
+from ZODB.FileStorage import FileStorage
+from ZODB.utils import z64
+
+
+def zeoxide(*arguments):
+    done = subprocess.run([sys.argv[1], *arguments], stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode()
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def compare(folder, path):
+    """Whatever can be asked of a file, by both."""
+    whole = read(path)
+    copy = os.path.join(folder, "copy.fs")
+    zeoxide("copy", path, copy)
+    assert read(copy) == whole, "the copy differs"
+    findings = json.loads(zeoxide("verify", "--json", path))
+    assert findings["problems"] == [], findings
+    listed = make.listing(path).splitlines()
+    dumped = [json.loads(line) for line in zeoxide("dump", "--json", path).splitlines()]
+    assert len(dumped) == len(listed)
+    for ours, zodbs in zip(dumped, listed):
+        kind, name, *rest = zodbs.split(" ")
+        assert ours["kind"] == kind
+        if kind == "transaction":
+            assert ours["tid"] == name and ours["status"].encode().hex() == rest[0]
+        else:
+            data, origin = rest
+            assert ours["oid"] == name and (ours["origin"] or "-") == origin, (ours, zodbs)
+            assert ours["bytes"] == (None if data == "-" else len(data) // 2)
+    # A copy that stopped anywhere.
+    for part in range(1, 8):
+        with open(copy, "wb") as file:
+            file.write(whole[:len(whole) * part // 8])
+        zeoxide("copy", "--resume", path, copy)
+        assert read(copy) == whole, "the resumed copy differs"
+    goes_on(copy)
+    make.clean(copy)
+    os.remove(copy)
+
+
+def goes_on(copy):
+    """FileStorage takes our file for its own, and we take what it then writes."""
+    storage = FileStorage(copy)
+    transaction = TransactionMetaData(user="zodb")
+    storage.tpc_begin(transaction)
+    storage.store(storage.new_oid(), z64, b"new", "", transaction)
+    storage.tpc_vote(transaction)
+    storage.tpc_finish(transaction)
+    storage.close()
+    assert json.loads(zeoxide("verify", "--json", copy))["problems"] == []
+
+
+def main():
+    # What FileStorage complains about when it reads a file is an error here.
+    complaints = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: complaints.append(record.getMessage())
+    logging.getLogger("ZODB.FileStorage").addHandler(handler)
+    seeds = [int(seed) for seed in sys.argv[2:]] or range(6)
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "Data.fs")
+            packs = [(), (150,), (100, 250)][seed % 3]
+            make.history(path, seed, 300, objects=40, longest=5000, packs=packs)
+            compare(folder, path)
+            other = os.path.join(folder, "restored.fs")
+            source, target = FileStorage(path, read_only=True), FileStorage(other)
+            target.copyTransactionsFrom(source)
+            source.close()
+            target.close()
+            compare(folder, other)
+        print(f"seed {seed}: {len(packs)} packs, all the same")
+    assert not complaints, complaints
+
+
+if __name__ == "__main__":
+    main()
