@@ -3,8 +3,8 @@
 //! `test` runs everything that must pass, `tidy` checks the rules that the compiler does not
 //! know, `instructions` counts what the hot operations cost, `zeosuite` runs ZEO's own test suite
 //! against one of our servers, `application` a bank that must balance while its server is killed,
-//! `python-client` tries the load generator's Python drivers, and `report-page` looks at a report in
-//! a browser.
+//! `python-client` tries the load generator's Python drivers, `datafs` compares our copies of
+//! `Data.fs` files with ZODB's, and `report-page` looks at a report in a browser.
 //!
 //! **Never**: linked into anything that is shipped, and no crate of the workspace depends on it.
 //!
@@ -12,6 +12,7 @@
 
 mod application;
 mod apt;
+mod datafs;
 mod instructions;
 mod process;
 mod python_client;
@@ -66,6 +67,8 @@ enum Chore {
     PythonClient,
     /// Run a small bank on ZODB while its server is killed and restarted
     Application(application::Options),
+    /// Compare what we make of Data.fs files with what ZODB does, installing what that needs
+    Datafs,
     /// Look at a report's page in headless Chromium
     ReportPage,
 }
@@ -80,6 +83,7 @@ fn run(cli: Cli) -> Result<bool> {
         Chore::Zeosuite(options) => zeosuite::run(&workspace, &options),
         Chore::PythonClient => python_client::run(&workspace),
         Chore::Application(options) => application::run(&workspace, &options),
+        Chore::Datafs => datafs::run(&workspace),
         Chore::ReportPage => report_page::run(&workspace),
     }
 }

@@ -128,6 +128,16 @@ pub(crate) const STEPS: &[Step] = &[
         ),
     ),
     step(
+        "administration",
+        "the administration command's questions to the tokio server",
+        Cargo(
+            // As seen from the package's folder, where its tests run.
+            &[("ZEOXIDE_TEST_SERVER", "../../target/release/zeoxide-tokio")],
+            &["test", "--package=zeoxide", "--test=all", "status"],
+        ),
+    ),
+    step("datafs", "Data.fs files that ZODB makes at random, copied and read", Xtask(&["datafs"])),
+    step(
         "python-client",
         "the load generator's drivers with the real Python client, against the tokio server",
         Xtask(&["python-client"]),

@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("datafs", &["protocol", "protocol-pickle"]),
     ("measure", &[]),
     ("loadgen", &["protocol", "codecs", "client", "measure"]),
+    ("zeoxide", &["protocol", "codecs", "datafs"]),
     ("testkit", &["*"]),
     ("xtask", &[]),
 ];
@@ -31,7 +32,7 @@ const ONLY_FOR: &[(&str, &[&str])] = &[
     ("async-global-executor", &["server-async-std"]),
     ("compio", &["server-compio"]),
     ("prost", &["protocol-proto"]),
-    ("clap", &["server", "loadgen", "xtask"]),
+    ("clap", &["server", "loadgen", "zeoxide", "xtask"]),
     ("shuttle", &["storage"]),
 ];
 

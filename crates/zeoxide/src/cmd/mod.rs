@@ -1,0 +1,7 @@
+//! The subcommands.
+
+pub(crate) mod bench;
+pub(crate) mod copy;
+pub(crate) mod dump;
+pub(crate) mod status;
+pub(crate) mod verify;
