@@ -147,6 +147,7 @@ pub(crate) const STEPS: &[Step] = &[
         "instruction counts of the hot operations, against the baseline",
         Xtask(&["instructions"]),
     ),
+    step("application", "a bank on ZODB whose server is killed", Xtask(&["application"])),
     step("report-page", "a report's page in headless Chromium", Xtask(&["report-page"])),
     zeo("zeo-tokio-msgpack", &["zeosuite", "--server=tokio", "--protocol=msgpack"]),
     zeo("zeo-tokio-pickle", &["zeosuite", "--server=tokio", "--protocol=pickle"]),

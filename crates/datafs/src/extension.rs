@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use protocol::Limits;
 use protocol::zeo::msgpack::{self, MsgPackWriter};
-use protocol::zeo::{NotPlain, Tree, Value, Writer};
+use protocol::zeo::{Kind, NotPlain, Tree, Value, Writer};
 use protocol_pickle::PickleWriter;
 
 use crate::unpickle;
@@ -90,6 +90,15 @@ impl Memoizing<'_> {
 }
 
 impl Writer for Memoizing<'_> {
+    fn takes_key(kind: Kind) -> bool {
+        <PickleWriter<'_> as Writer>::takes_key(kind)
+    }
+
+    /// No MessagePack value becomes one.
+    fn prefix(&mut self, path: &str) {
+        self.plain().prefix(path);
+    }
+
     fn nil(&mut self) {
         self.plain().nil();
     }

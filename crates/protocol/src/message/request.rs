@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use super::Failure;
+#[cfg(doc)]
+use super::Reply;
 use crate::ids::{Oid, Tid};
 
 /// A client's own name for its transaction; the server only compares and echoes it. ZEO's client
