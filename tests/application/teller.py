@@ -71,13 +71,13 @@ class Transfers:
                 if bystander.balance >= 0:
                     connection.readCurrent(bystander)
             transaction.commit()
-        except TransientError:
-            self.counts["in conflict"] += 1
-            transaction.abort()
-        except (ClientDisconnected, POSError):
+        except ClientDisconnected:
             self.counts["cut off"] += 1
             transaction.abort()
             wait_for_server(db.storage)
+        except (TransientError, POSError):
+            self.counts["in conflict"] += 1
+            transaction.abort()
         else:
             self.counts["committed"] += 1
             self.acknowledged.append(self.number)

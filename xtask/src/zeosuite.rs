@@ -100,8 +100,8 @@ fn arguments(suite: &Path, options: &Options) -> Vec<String> {
 }
 
 /// What our servers pass, but for `later.txt`.
-const DEFAULT_LISTS: [&str; 8] =
-    ["core", "extra", "blob", "undo", "iteration", "pack", "monitoring", "timeout"];
+const DEFAULT_LISTS: [&str; 9] =
+    ["core", "extra", "blob", "undo", "iteration", "pack", "monitoring", "timeout", "load-delayed"];
 
 /// Builds the server; the command line that starts it, as the suite fills it in.
 fn template(workspace: &Workspace, server: Tested) -> Result<String> {

@@ -21,7 +21,7 @@ pub enum Push {
         /// Bytes.
         size: u64,
     },
-    /// A blob's file follows, as answer to a [`Request::LoadBlob`].
+    /// A blob's file follows, as answer to a [`super::Request::LoadBlob`].
     BlobStart {
         /// Whose blob.
         oid: Oid,

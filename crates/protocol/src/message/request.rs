@@ -157,7 +157,7 @@ pub enum Request {
         /// Which transaction.
         transaction: TransactionId,
     },
-    /// The file of a blob, told by [`Push::BlobStart`] and so on before the answer.
+    /// The file of a blob, told by [`super::Push::BlobStart`] and so on before the answer.
     LoadBlob {
         /// Whose blob.
         oid: Oid,
