@@ -22,7 +22,7 @@ mapped to placeholders of the command template:
   {protocol}   msgpack | pickle -- which handshake to announce (M5 / Z5)
   {invalidation_queue_size} {invalidation_age} {transaction_timeout}
   {client_conflict_resolution}   true/'' -- what the test asked for
-  {ssl_cert} {ssl_key} {ssl_auth} {ssl_password}
+  {ssl_cert} {ssl_key} {ssl_auth} {ssl_password} {ssl_password_file}
   {log}        log file the test reads ('' if none).  Without this
                placeholder the server's stdout+stderr go to that file
   {load_delay_ms}  10 in FileStorageLoadDelayedTests, else ''

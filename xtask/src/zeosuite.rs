@@ -100,8 +100,18 @@ fn arguments(suite: &Path, options: &Options) -> Vec<String> {
 }
 
 /// What our servers pass, but for `later.txt`.
-const DEFAULT_LISTS: [&str; 9] =
-    ["core", "extra", "blob", "undo", "iteration", "pack", "monitoring", "timeout", "load-delayed"];
+const DEFAULT_LISTS: [&str; 10] = [
+    "core",
+    "extra",
+    "blob",
+    "undo",
+    "iteration",
+    "pack",
+    "monitoring",
+    "timeout",
+    "load-delayed",
+    "ssl",
+];
 
 /// Builds the server; the command line that starts it, as the suite fills it in.
 fn template(workspace: &Workspace, server: Tested) -> Result<String> {
@@ -125,7 +135,9 @@ const OURS: &str = "\
     [invalidation_queue_size? --invalidation-queue-size {invalidation_queue_size}] \
     [invalidation_age? --invalidation-age {invalidation_age}] \
     [transaction_timeout? --transaction-timeout {transaction_timeout}] \
-    [load_delay_ms? --load-delay {load_delay_ms}]";
+    [load_delay_ms? --load-delay {load_delay_ms}] \
+    [ssl_cert? --tls-cert {ssl_cert} --tls-key {ssl_key} --tls-client-ca {ssl_auth}] \
+    [ssl_password? --tls-key-password-file {ssl_password_file}]";
 
 /// ZEO itself, leaving conflicts to clients as ours do, with its bugs in that fixed.
 const REFERENCE: &str = "\

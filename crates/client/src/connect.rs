@@ -81,10 +81,13 @@ struct Dialogue {
 
 impl Dialogue {
     fn open(endpoint: &Endpoint, options: &Options) -> Result<Self, ConnectError> {
-        let stream =
+        let mut stream =
             Stream::connect(&endpoint.address, options.connect_timeout).map_err(timed_out)?;
         stream.set_read_timeout(options.connect_timeout)?;
         stream.set_write_timeout(options.connect_timeout)?;
+        if let Some(tls) = &options.tls {
+            stream = stream.secured(tls).map_err(timed_out)?;
+        }
         let wire = wire(endpoint.dialect, options.limits);
         let (input, written, pushes) = Default::default();
         Ok(Self { wire, stream, input, written, pushes })

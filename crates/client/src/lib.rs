@@ -24,6 +24,7 @@ mod session;
 mod shared;
 mod state;
 mod stream;
+mod tls;
 mod transaction;
 mod wire;
 
@@ -35,4 +36,5 @@ pub use error::{
 pub use options::{Listener, Notice, Options};
 pub use past::{Records, Transactions};
 pub use session::{RequestTooLong, Session, SessionError};
+pub use tls::{Identity, Tls, TlsError};
 pub use transaction::{Metadata, Transaction, Vote};

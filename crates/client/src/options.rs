@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::{Limits, Oid, Tid};
 
 use crate::error::Disconnect;
+use crate::tls::Tls;
 
 /// How a client behaves.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub struct Options {
     pub call_timeout: Option<Duration>,
     /// For a socket that takes no more bytes: after it, the connection is given up.
     pub write_timeout: Option<Duration>,
+    /// How connections to hosts are encrypted; `None`: not at all.
+    pub tls: Option<Tls>,
     /// What is accepted from the server.
     pub limits: Limits,
     /// Is told what happens, in the order in which it happens, before the answers that follow. It
@@ -74,6 +77,7 @@ impl Default for Options {
             connect_timeout: Some(Duration::from_secs(30)),
             call_timeout: None,
             write_timeout: Some(Duration::from_secs(60)),
+            tls: None,
             limits: Limits::of_client(),
             listener: None,
         }
@@ -96,6 +100,7 @@ impl fmt::Debug for Options {
             .field("connect_timeout", &self.connect_timeout)
             .field("call_timeout", &self.call_timeout)
             .field("write_timeout", &self.write_timeout)
+            .field("tls", &self.tls.as_ref().map(|tls| &tls.server_name))
             .field("limits", &self.limits)
             .field("listener", &self.listener.is_some())
             .finish()

@@ -1,4 +1,4 @@
-//! A TCP or unix socket.
+//! A TCP or unix socket, the former with TLS or without.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use codecs::Address;
 
+use crate::tls::{Tls, TlsStream};
+
 /// A connected socket. Clones share the connection.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
+    Tls(TlsStream),
     Unix(UnixStream),
 }
 
@@ -40,9 +43,18 @@ impl Stream {
         }
     }
 
+    /// Encrypts what goes over a network from now on.
+    pub(crate) fn secured(self, tls: &Tls) -> io::Result<Self> {
+        match self {
+            Self::Tcp(socket) => TlsStream::new(socket, tls).map(Self::Tls),
+            Self::Tls(_) | Self::Unix(_) => Ok(self),
+        }
+    }
+
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         match self {
             Self::Tcp(stream) => stream.try_clone().map(Self::Tcp),
+            Self::Tls(stream) => stream.try_clone().map(Self::Tls),
             Self::Unix(stream) => stream.try_clone().map(Self::Unix),
         }
     }
@@ -52,6 +64,7 @@ impl Stream {
         // A socket that the peer has closed before cannot be shut down, and need not be.
         _ = match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Self::Tls(stream) => stream.socket.shutdown(Shutdown::Both),
             Self::Unix(stream) => stream.shutdown(Shutdown::Both),
         };
     }
@@ -60,6 +73,7 @@ impl Stream {
     pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.set_read_timeout(timeout),
+            Self::Tls(stream) => stream.socket.set_read_timeout(timeout),
             Self::Unix(stream) => stream.set_read_timeout(timeout),
         }
     }
@@ -68,6 +82,7 @@ impl Stream {
     pub(crate) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.set_write_timeout(timeout),
+            Self::Tls(stream) => stream.socket.set_write_timeout(timeout),
             Self::Unix(stream) => stream.set_write_timeout(timeout),
         }
     }
@@ -77,6 +92,7 @@ impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
         }
     }
@@ -86,6 +102,7 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
         }
     }

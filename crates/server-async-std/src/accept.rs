@@ -7,7 +7,7 @@ use async_std::io::{Read, Write};
 use async_std::net::{TcpListener, TcpStream};
 use async_std::os::unix::net::{UnixListener, UnixStream};
 use async_std::task;
-use server::{Dialect, Server};
+use server::{Server, Welcome};
 
 use crate::client;
 
@@ -40,11 +40,11 @@ impl Accept for UnixListener {
 }
 
 /// Accepts until the server stops.
-pub(crate) async fn all(listener: impl Accept, dialect: Dialect, server: Arc<Server>) {
+pub(crate) async fn all(listener: impl Accept, welcome: Welcome, server: Arc<Server>) {
     loop {
         let error = match listener.next().await {
             Ok((stream, name)) => {
-                client::spawn(&server, dialect, name, stream);
+                client::spawn(&server, &welcome, name, stream);
                 continue;
             }
             Err(error) => error,

@@ -8,15 +8,15 @@ use std::task::{Context, Poll, ready};
 
 use async_std::io::{Read, Write};
 use async_std::task;
-use server::{Closed, Connection, Dialect, Server, TaskWake};
+use server::{Closed, Connection, Server, TaskWake, Welcome};
 
 /// Starts the task of a connection, unless it cannot be served.
-pub(crate) fn spawn<S>(server: &Arc<Server>, dialect: Dialect, name: String, mut stream: S)
+pub(crate) fn spawn<S>(server: &Arc<Server>, welcome: &Welcome, name: String, mut stream: S)
 where
     S: Read + Write + Send + Unpin + 'static,
 {
     let wake = Arc::new(TaskWake::default());
-    let Some(mut connection) = Connection::new(server, dialect, name, wake.clone()) else {
+    let Some(mut connection) = Connection::new(server, welcome, name, wake.clone()) else {
         return;
     };
     task::spawn(async move {

@@ -52,10 +52,10 @@ impl Runtime for AsyncStd {
             let socket = OwnedFd::from(listener.socket);
             acceptors.push(if listener.is_unix {
                 let sockets = UnixListener::from(unix::net::UnixListener::from(socket));
-                task::spawn(accept::all(sockets, listener.dialect, server))
+                task::spawn(accept::all(sockets, listener.welcome, server))
             } else {
                 let sockets = TcpListener::from(net::TcpListener::from(socket));
-                task::spawn(accept::all(sockets, listener.dialect, server))
+                task::spawn(accept::all(sockets, listener.welcome, server))
             });
         }
         lifetime.wait(|| {

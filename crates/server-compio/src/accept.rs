@@ -11,14 +11,14 @@ use compio::buf::IntoInner as _;
 use compio::driver::op::Accept;
 use compio::runtime;
 use flume::Sender;
-use server::{Dialect, Listener, Server};
+use server::{Listener, Server, Welcome};
 use socket2::Socket;
 
 /// A client that was accepted, on its way to the thread that serves it.
 pub(crate) struct Arrival {
     pub(crate) socket: Socket,
     pub(crate) is_unix: bool,
-    pub(crate) dialect: Dialect,
+    pub(crate) welcome: Welcome,
     /// The client's, in log lines.
     pub(crate) name: String,
 }
@@ -46,12 +46,12 @@ pub(crate) async fn all(
 }
 
 async fn one(server: Arc<Server>, listener: Listener, workers: Rc<Workers>) {
-    let Listener { socket, dialect, is_unix } = listener;
+    let Listener { socket, welcome, is_unix } = listener;
     let socket = Arc::new(socket);
     loop {
         let error = match next(&socket, is_unix).await {
             Ok((socket, name)) => {
-                workers.hand_over(Arrival { socket, is_unix, dialect, name });
+                workers.hand_over(Arrival { socket, is_unix, welcome: welcome.clone(), name });
                 continue;
             }
             Err(error) => error,

@@ -13,7 +13,7 @@ use compio::BufResult;
 use compio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use compio::net::{TcpStream, UnixStream};
 use flume::Receiver;
-use server::{Closed, Connection, Dialect, Server, TaskWake};
+use server::{Closed, Connection, Server, TaskWake, Welcome};
 use tracing::warn;
 
 use crate::accept::Arrival;
@@ -29,24 +29,24 @@ pub(crate) async fn all(server: Arc<Server>, arrivals: Receiver<Arrival>) {
 }
 
 fn start(server: &Arc<Server>, arrival: Arrival) -> io::Result<()> {
-    let Arrival { socket, is_unix, dialect, name } = arrival;
+    let Arrival { socket, is_unix, welcome, name } = arrival;
     let socket = OwnedFd::from(socket);
     if is_unix {
-        spawn(server, dialect, name, UnixStream::from_std(socket.into())?);
+        spawn(server, &welcome, name, UnixStream::from_std(socket.into())?);
     } else {
-        spawn(server, dialect, name, TcpStream::from_std(socket.into())?);
+        spawn(server, &welcome, name, TcpStream::from_std(socket.into())?);
     }
     Ok(())
 }
 
 /// Starts the task of a connection, unless it cannot be served.
-fn spawn<S>(server: &Arc<Server>, dialect: Dialect, name: String, stream: S)
+fn spawn<S>(server: &Arc<Server>, welcome: &Welcome, name: String, stream: S)
 where
     S: 'static,
     for<'a> &'a S: AsyncRead + AsyncWrite,
 {
     let wake = Arc::new(TaskWake::default());
-    let Some(mut connection) = Connection::new(server, dialect, name, wake.clone()) else {
+    let Some(mut connection) = Connection::new(server, welcome, name, wake.clone()) else {
         return;
     };
     let task = compio::runtime::spawn(async move {

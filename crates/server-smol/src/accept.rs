@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use server::{Dialect, Server};
+use server::{Server, Welcome};
 use smol::{Async, Timer};
 use socket2::Socket;
 
@@ -13,13 +13,13 @@ use crate::task;
 pub(crate) async fn all(
     listener: Async<Socket>,
     is_unix: bool,
-    dialect: Dialect,
+    welcome: Welcome,
     server: Arc<Server>,
 ) {
     loop {
         let error = match next(&listener, is_unix).await {
             Ok((socket, name)) => {
-                task::spawn(&server, dialect, name, socket);
+                task::spawn(&server, &welcome, name, socket);
                 continue;
             }
             Err(error) => error,

@@ -40,7 +40,7 @@ impl Runtime for Smol {
         for listener in listeners {
             let sockets = Async::new(listener.socket)?;
             let server = Arc::clone(&server);
-            let accept = accept::all(sockets, listener.is_unix, listener.dialect, server);
+            let accept = accept::all(sockets, listener.is_unix, listener.welcome, server);
             acceptors.push(EXECUTOR.spawn(accept));
         }
         let count =

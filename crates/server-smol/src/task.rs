@@ -7,16 +7,16 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use server::{Closed, Connection, Dialect, Server, TaskWake};
+use server::{Closed, Connection, Server, TaskWake, Welcome};
 use smol::Async;
 use socket2::Socket;
 
 use crate::EXECUTOR;
 
 /// Starts the task of a connection, unless it cannot be served.
-pub(crate) fn spawn(server: &Arc<Server>, dialect: Dialect, name: String, socket: Async<Socket>) {
+pub(crate) fn spawn(server: &Arc<Server>, welcome: &Welcome, name: String, socket: Async<Socket>) {
     let wake = Arc::new(TaskWake::default());
-    let Some(mut connection) = Connection::new(server, dialect, name, wake.clone()) else {
+    let Some(mut connection) = Connection::new(server, welcome, name, wake.clone()) else {
         return;
     };
     let task = EXECUTOR.spawn(async move {

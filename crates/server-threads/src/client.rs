@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, Thread};
 
-use server::{Closed, Connection, Dialect, Server};
+use server::{Closed, Connection, Server, Welcome};
 use socket2::Socket;
 use storage::{Mailbox, Wake};
 use tracing::warn;
@@ -29,7 +29,7 @@ struct Client {
 }
 
 /// Starts the threads of a connection, unless it cannot be served.
-pub(crate) fn start(server: &Arc<Server>, dialect: Dialect, name: String, socket: Socket) {
+pub(crate) fn start(server: &Arc<Server>, welcome: &Welcome, name: String, socket: Socket) {
     let client = Arc::new(Client {
         server: Arc::clone(server),
         socket,
@@ -42,7 +42,7 @@ pub(crate) fn start(server: &Arc<Server>, dialect: Dialect, name: String, socket
         busy: AtomicBool::new(false),
     });
     let wake = Arc::clone(&client) as Arc<dyn Wake>;
-    let Some(connection) = Connection::new(server, dialect, name, wake) else { return };
+    let Some(connection) = Connection::new(server, welcome, name, wake) else { return };
     client.mailbox.get_or_init(|| Arc::downgrade(connection.mailbox()));
     *client.lock() = Some(connection);
     if let Err(error) = start_threads(&client) {

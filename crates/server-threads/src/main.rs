@@ -57,7 +57,7 @@ fn accept(server: Arc<Server>, listener: Listener) -> io::Result<JoinHandle<()>>
         loop {
             let error = match next(&listener) {
                 Ok((socket, name)) => {
-                    client::start(&server, listener.dialect, name, socket);
+                    client::start(&server, &listener.welcome, name, socket);
                     continue;
                 }
                 Err(error) => error,
@@ -92,7 +92,8 @@ mod tests {
     fn answers_are_not_held_back() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let _client = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
-        let listener = Listener { socket: socket.into(), dialect: Dialect::Pickle, is_unix: false };
+        let listener =
+            Listener { socket: socket.into(), welcome: Dialect::Pickle.into(), is_unix: false };
         assert!(next(&listener).unwrap().0.tcp_nodelay().unwrap());
     }
 }

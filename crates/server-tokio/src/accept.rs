@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use server::{Dialect, Server};
+use server::{Server, Welcome};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -39,11 +39,11 @@ impl Accept for UnixListener {
 }
 
 /// Accepts until the server stops.
-pub(crate) async fn all(listener: impl Accept, dialect: Dialect, server: Arc<Server>) {
+pub(crate) async fn all(listener: impl Accept, welcome: Welcome, server: Arc<Server>) {
     loop {
         let error = match listener.next().await {
             Ok((stream, name)) => {
-                task::spawn(&server, dialect, name, stream);
+                task::spawn(&server, &welcome, name, stream);
                 continue;
             }
             Err(error) => error,

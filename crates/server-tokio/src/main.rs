@@ -48,10 +48,10 @@ impl Runtime for Tokio {
             listener.socket.set_nonblocking(true)?;
             acceptors.push(if listener.is_unix {
                 let sockets = UnixListener::from_std(listener.socket.into())?;
-                runtime.spawn(accept::all(sockets, listener.dialect, server))
+                runtime.spawn(accept::all(sockets, listener.welcome, server))
             } else {
                 let sockets = TcpListener::from_std(listener.socket.into())?;
-                runtime.spawn(accept::all(sockets, listener.dialect, server))
+                runtime.spawn(accept::all(sockets, listener.welcome, server))
             });
         }
         lifetime.wait(|| acceptors.iter().for_each(JoinHandle::abort));

@@ -6,16 +6,16 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use server::{Closed, Connection, Dialect, Server, TaskWake};
+use server::{Closed, Connection, Server, TaskWake, Welcome};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 /// Starts the task of a connection, unless it cannot be served.
-pub(crate) fn spawn<S>(server: &Arc<Server>, dialect: Dialect, name: String, mut stream: S)
+pub(crate) fn spawn<S>(server: &Arc<Server>, welcome: &Welcome, name: String, mut stream: S)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let wake = Arc::new(TaskWake::default());
-    let Some(mut connection) = Connection::new(server, dialect, name, wake.clone()) else {
+    let Some(mut connection) = Connection::new(server, welcome, name, wake.clone()) else {
         return;
     };
     tokio::spawn(async move {

@@ -73,7 +73,12 @@ fn discard_large(empty: &mut Vec<u8>) {
 /// It grows with what has arrived, by doubling, never with what is announced; and what a long
 /// message made it grow to is given back when that message has been taken off.
 pub(crate) fn prepare(input: &mut BytesMut) {
-    input.reserve(input.len().clamp(SPARE_BYTES, KEPT_BYTES));
+    prepare_for(input, input.len());
+}
+
+/// The same, where `arrived` is not what is in `input`.
+pub(crate) fn prepare_for(input: &mut BytesMut, arrived: usize) {
+    input.reserve(arrived.clamp(SPARE_BYTES, KEPT_BYTES));
     if input.is_empty() && input.capacity() > KEPT_BYTES {
         *input = BytesMut::with_capacity(2 * SPARE_BYTES);
     }
@@ -84,6 +89,14 @@ pub(crate) fn prepare(input: &mut BytesMut) {
 pub(crate) fn release(input: &mut BytesMut, read: usize) {
     if read > KEPT_BYTES && input.len() <= SPARE_BYTES {
         *input = BytesMut::from(&input[..]);
+    }
+}
+
+/// The same, for an `input` that is empty whenever this is called: `arrived` as for
+/// [`prepare_for`].
+pub(crate) fn release_for(input: &mut BytesMut, arrived: usize) {
+    if arrived <= SPARE_BYTES && input.capacity() > 4 * SPARE_BYTES {
+        *input = BytesMut::new();
     }
 }
 

@@ -1,22 +1,27 @@
 //! One connection, as a runtime drives it: bytes in, bytes out, and a look into the mailbox.
 
+mod closed;
+
 use std::fmt;
-use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 use codecs::Dialect;
-use protocol::frame::{self, TooLong};
+use protocol::frame;
 use storage::{Cut, Mailbox, Wake};
 use tracing::{debug, error, info, warn};
 
+pub use closed::Closed;
+
 use crate::buffers::{self, Output};
+use crate::listen::Welcome;
 use crate::one_line::OneLine;
 use crate::peer::{self, Peer};
 use crate::shared::{Phase, Place, Server};
 use crate::status;
+use crate::tls::Layer;
 
 /// A connection from its first byte to its last.
 ///
@@ -37,6 +42,8 @@ pub struct Connection {
     kept: usize,
     input_is_lent: bool,
     output: Output,
+    /// Between these two and the socket, if the connection is encrypted.
+    tls: Option<Box<Layer>>,
     dialect: Dialect,
     name: String,
     /// Any byte came.
@@ -45,6 +52,8 @@ pub struct Connection {
     deaf: bool,
     /// Everything has been said; the connection ends when it is written.
     leaving: bool,
+    /// Why, if it is not by the server's own will.
+    reason: Option<Closed>,
     /// The last call of [`Self::handle`] did nothing, because of the output.
     postponed: bool,
     place: Place,
@@ -56,52 +65,23 @@ enum Stage {
     Serving(Box<dyn Peer>),
 }
 
-/// Why a connection ends.
-#[derive(Debug, thiserror::Error)]
-pub enum Closed {
-    /// The client closed it.
-    #[error("by the client")]
-    ByClient,
-    /// The system did.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// Everything has been said.
-    #[error("nothing is left to say")]
-    Finished,
-    /// The server ends.
-    #[error("the server stops")]
-    Stopped,
-    /// The client did not answer the greeting as any client does.
-    #[error("'{}' is not an answer to the greeting", .0.escape_ascii())]
-    Answer(bytes::Bytes),
-    /// The answer to the greeting is longer than any.
-    #[error("not an answer to the greeting: {0}")]
-    AnswerTooLong(TooLong),
-    /// The client did not answer the greeting in time.
-    #[error("the greeting was not answered in time")]
-    Unanswered,
-    /// The client does not read, or keeps others waiting.
-    #[error(transparent)]
-    Cut(#[from] Cut),
-    /// The session cannot go on.
-    #[error(transparent)]
-    Session(#[from] session::Closed),
-}
-
 impl Connection {
-    /// A connection whose listener speaks `dialect`. `name` is the client's in log lines; `wake`
+    /// A connection that is met with `welcome`. `name` is the client's in log lines; `wake`
     /// has the runtime call [`Self::handle`].
     ///
     /// `None`: it cannot be served, because there are too many or the server stops.
     pub fn new(
         server: &Arc<Server>,
-        dialect: Dialect,
+        welcome: &Welcome,
         name: String,
         wake: Arc<dyn Wake>,
     ) -> Option<Self> {
         let mailbox = Mailbox::new(server.outgoing_bytes_max, wake);
         let place = server.admit(&mailbox, &name)?;
         debug!(peer = name, "connected");
+        let dialect = welcome.dialect;
+        let layer = |config| Layer::new(config).inspect_err(|error| warn!("TLS: {error}"));
+        let tls = welcome.tls.as_ref().map(layer).transpose().ok()?.map(Box::new);
         let mut connection = Self {
             stage: Stage::Greeted,
             mailbox,
@@ -109,11 +89,13 @@ impl Connection {
             kept: 0,
             input_is_lent: false,
             output: Output::default(),
+            tls,
             dialect,
             name,
             heard: false,
             deaf: false,
             leaving: false,
+            reason: None,
             postponed: false,
             place,
         };
@@ -128,6 +110,9 @@ impl Connection {
 
     /// Where to append what is read; has spare capacity for it.
     pub fn read_buffer(&mut self) -> &mut BytesMut {
+        if let Some(tls) = &mut self.tls {
+            return tls.read_buffer(self.input.len());
+        }
         buffers::prepare(&mut self.input);
         &mut self.input
     }
@@ -155,38 +140,45 @@ impl Connection {
     /// Takes back what [`Self::lend_input`] gave, with what was read appended.
     pub fn return_input(&mut self, input: BytesMut) {
         self.input_is_lent = false;
-        self.input = input;
+        match &mut self.tls {
+            Some(tls) => tls.return_input(input),
+            None => self.input = input,
+        }
     }
 
     /// What is to be written.
     pub fn output(&self) -> &[u8] {
-        self.output.rest()
+        self.tls.as_ref().map_or(&self.output, |tls| tls.output()).rest()
     }
 
     /// The first `count` bytes of [`Self::output`] were written.
     pub fn consume(&mut self, count: usize) -> Result<(), Closed> {
         self.place.traffic.sent(count);
-        self.output.consume(count);
+        self.wire_output().consume(count);
         self.check_leaving()
     }
 
     /// [`Self::output`] by ownership, for a runtime that writes by completions: the system has it
     /// until then. `None` if there is nothing, and until what was lent before has come back.
     pub fn lend_output(&mut self) -> Option<Vec<u8>> {
-        self.output.lend()
+        self.wire_output().lend()
     }
 
     /// Takes back what [`Self::lend_output`] gave, all of which was written.
     pub fn return_output(&mut self, output: Vec<u8>) -> Result<(), Closed> {
         self.place.traffic.sent(output.len());
-        self.output.take_back(output);
+        self.wire_output().take_back(output);
         self.check_leaving()
     }
 
     /// Whether [`Self::handle`] left something alone because of the output, of which enough is
     /// written now: requests, a blob, or the mailbox, of which nobody will be told again.
     pub fn has_work(&self) -> bool {
-        let has_requests = || self.output.rest().is_empty() && self.wants_input();
+        if self.leaving {
+            return false;
+        }
+        let is_written = || self.output.rest().is_empty() && self.output().is_empty();
+        let has_requests = || is_written() && self.wants_input();
         let has_blob = || matches!(&self.stage, Stage::Serving(session) if session.wants_output());
         !self.output_is_high() && (self.postponed || has_blob())
             || has_requests() && buffers::has_frame(&self.input)
@@ -194,6 +186,12 @@ impl Connection {
 
     /// Handles what was read and what is in the mailbox.
     pub fn handle(&mut self) -> Result<(), Closed> {
+        if let Some(tls) = &mut self.tls {
+            self.heard |= tls.has_input();
+            if let Err(error) = tls.open(&mut self.input) {
+                self.take_leave(Closed::Tls(error))?;
+            }
+        }
         self.heard |= !self.input.is_empty();
         if self.input_is_lent {
             return self.go_on();
@@ -206,9 +204,10 @@ impl Connection {
 
     fn go_on(&mut self) -> Result<(), Closed> {
         match self.place.server.phase() {
-            Phase::Serving => (),
-            Phase::Stopping => return self.handle_stop(),
             Phase::Stopped => return Err(Closed::Stopped),
+            _ if self.reason.is_some() => return self.check_leaving(),
+            Phase::Stopping => return self.handle_stop(),
+            Phase::Serving => (),
         }
         self.postponed = self.output_is_high();
         if self.postponed {
@@ -227,6 +226,12 @@ impl Connection {
             session.handle_input(&mut self.input, output)?;
             buffers::release(&mut self.input, read);
             session.handle_mailbox(output)?;
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.release(self.input.len());
+            if tls.peer_has_closed() {
+                self.take_leave(Closed::ByClient)?;
+            }
         }
         self.check_leaving()
     }
@@ -259,6 +264,8 @@ impl Connection {
             Closed::ByClient => info!(peer, "disconnected"),
             Closed::Io(_) | Closed::Stopped => info!(peer, "disconnected: {said}"),
             Closed::Finished | Closed::Unanswered => debug!(peer, "closed: {said}"),
+            // At a port that anybody can reach, it happens all day long, too.
+            Closed::Tls(_) => info!(peer, "closed: {said}"),
             Closed::Answer(_) | Closed::AnswerTooLong(_) | Closed::Cut(_) | Closed::Session(_) => {
                 warn!(peer, "closed: {said}")
             }
@@ -293,19 +300,42 @@ impl Connection {
     /// A stopping server takes no more requests, but a client that has asked for a finish is
     /// told how it ended.
     fn handle_stop(&mut self) -> Result<(), Closed> {
-        self.deaf = true;
+        (self.deaf, self.postponed) = (true, false);
         if let Stage::Serving(session) = &mut self.stage {
             session.handle_mailbox(self.output.tail())?;
             if session.finishing() {
-                return Ok(());
+                return self.check_leaving();
             }
         }
         self.leaving = true;
         self.check_leaving()
     }
 
+    /// Lets TLS say that the connection ends, and why, before it does: if that is the next thing
+    /// to be written. A client that does not read is not waited for.
+    fn take_leave(&mut self, why: Closed) -> Result<(), Closed> {
+        if self.tls.as_ref().is_none_or(|tls| tls.output().unwritten() > 0) {
+            return Err(why);
+        }
+        self.output.consume(self.output.rest().len());
+        (self.deaf, self.leaving) = (true, true);
+        self.reason.get_or_insert(why);
+        Ok(())
+    }
+
+    /// What the socket gets.
+    fn wire_output(&mut self) -> &mut Output {
+        self.tls.as_mut().map_or(&mut self.output, |tls| tls.output_mut())
+    }
+
+    /// How much the socket has not taken. In bytes.
+    fn unwritten(&self) -> usize {
+        let sealed = self.tls.as_ref().map_or(0, |tls| tls.output().unwritten());
+        self.output.unwritten() + sealed
+    }
+
     fn output_is_high(&self) -> bool {
-        self.output.unwritten() >= session::HIGH_WATER_BYTES
+        self.unwritten() >= session::HIGH_WATER_BYTES
     }
 
     fn check_patience(&self) -> Result<(), Closed> {
@@ -316,9 +346,16 @@ impl Connection {
         if server.is_stopped() { Err(Closed::Stopped) } else { Ok(()) }
     }
 
-    fn check_leaving(&self) -> Result<(), Closed> {
-        if !self.leaving || self.output.unwritten() > 0 {
+    /// What is called last after everything that makes or takes output.
+    fn check_leaving(&mut self) -> Result<(), Closed> {
+        if let Some(tls) = &mut self.tls {
+            tls.seal(&mut self.output, self.leaving);
+        }
+        if !self.leaving || self.unwritten() > 0 {
             return Ok(());
+        }
+        if let Some(why) = self.reason.take() {
+            return Err(why);
         }
         match self.place.server.phase() {
             Phase::Serving => Err(Closed::Finished),

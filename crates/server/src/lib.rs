@@ -9,7 +9,7 @@
 //! run: options, listeners, storages -> Setup -> Runtime::serve
 //!                                                 |  accept, read, write, wake
 //!                                                 v
-//!                                             Connection: handshake, then Session<C>
+//!                                             Connection: TLS if wanted, handshake, then Session<C>
 //! ```
 //!
 //! **Never**: a read, a write or a wait on a client's socket; a look into messages after the
@@ -32,11 +32,12 @@ pub mod run;
 pub mod shared;
 mod status;
 pub mod storages;
+mod tls;
 mod wake;
 
 pub use codecs::Dialect;
 pub use connection::{Closed, Connection};
-pub use listen::{Listener, peer_name};
+pub use listen::{Listener, Welcome, peer_name};
 pub use options::Options;
 pub use run::{Lifetime, Runtime, Setup, run};
 pub use shared::Server;

@@ -1,15 +1,17 @@
 //! Listening sockets: opened before anything else is touched, closed again when a later step
 //! fails.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use codecs::{Address, Dialect, Endpoint};
+use rustls::ServerConfig;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 /// An open listener, for a runtime to accept from.
@@ -17,10 +19,35 @@ use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 pub struct Listener {
     /// The listening socket, blocking: of the unix domain or of TCP as [`Self::is_unix`] says.
     pub socket: Socket,
-    /// What is announced to clients.
-    pub dialect: Dialect,
+    /// How clients are met.
+    pub welcome: Welcome,
     /// Whether clients come by a path in the file system.
     pub is_unix: bool,
+}
+
+/// How the clients of a listener are met.
+#[derive(Clone, Debug)]
+pub struct Welcome {
+    /// What is announced to them.
+    pub(crate) dialect: Dialect,
+    /// Inside TLS, if this is there.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+}
+
+/// Without TLS.
+impl From<Dialect> for Welcome {
+    fn from(dialect: Dialect) -> Self {
+        Self { dialect, tls: None }
+    }
+}
+
+/// What listeners are opened with, besides their URLs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    /// For all but unix sockets.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// Permission bits of unix sockets, unless the umask decides.
+    pub(crate) unix_mode: Option<u32>,
 }
 
 /// A listener before it is handed to a runtime.
@@ -42,8 +69,10 @@ pub(crate) struct SocketFile {
 }
 
 /// Opens all listeners or none.
-pub(crate) fn bind_all(urls: &[Endpoint]) -> anyhow::Result<Vec<Bound>> {
-    urls.iter().map(|url| bind(url).with_context(|| format!("cannot listen on {url}"))).collect()
+pub(crate) fn bind_all(urls: &[Endpoint], terms: &Terms) -> anyhow::Result<Vec<Bound>> {
+    urls.iter()
+        .map(|url| bind(url, terms).with_context(|| format!("cannot listen on {url}")))
+        .collect()
 }
 
 /// What log lines call the client at the other end.
@@ -55,7 +84,7 @@ pub fn peer_name(address: &SockAddr) -> String {
     }
 }
 
-fn bind(url: &Endpoint) -> anyhow::Result<Bound> {
+fn bind(url: &Endpoint, terms: &Terms) -> anyhow::Result<Bound> {
     let (socket, address, file) = match &url.address {
         Address::Tcp { host, port } => {
             let socket = bind_tcp(host, *port)?;
@@ -63,11 +92,14 @@ fn bind(url: &Endpoint) -> anyhow::Result<Bound> {
             (socket, Address::Tcp { host: host.clone(), port }, None)
         }
         Address::Unix(path) => {
-            let (socket, file) = bind_unix(path)?;
+            let (socket, file) = bind_unix(path, terms.unix_mode)?;
             (socket, url.address.clone(), Some(file))
         }
     };
-    let listener = Listener { socket, dialect: url.dialect, is_unix: file.is_some() };
+    let is_unix = file.is_some();
+    let tls = terms.tls.clone().filter(|_| !is_unix);
+    let welcome = Welcome { dialect: url.dialect, tls };
+    let listener = Listener { socket, welcome, is_unix };
     Ok(Bound { listener, url: Endpoint { dialect: url.dialect, address }, file })
 }
 
@@ -97,12 +129,16 @@ fn bind_address(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn bind_unix(path: &Path) -> anyhow::Result<(Socket, SocketFile)> {
+fn bind_unix(path: &Path, mode: Option<u32>) -> anyhow::Result<(Socket, SocketFile)> {
     let address = SockAddr::unix(path)?;
     remove_left_over(path, &address)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&address)?;
     let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
+    if let Some(mode) = mode {
+        // Nobody can connect before the socket listens, so nobody gets in before this.
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
     socket.listen(BACKLOG)?;
     Ok((socket, file))
 }
@@ -164,13 +200,17 @@ mod tests {
         url(&format!("zeo+unix://{}/{name}", directory.display()))
     }
 
+    fn bind(urls: &[Endpoint]) -> anyhow::Result<Vec<Bound>> {
+        bind_all(urls, &Terms::default())
+    }
+
     fn failure(urls: &[Endpoint]) -> String {
-        format!("{:#}", bind_all(urls).unwrap_err())
+        format!("{:#}", bind(urls).unwrap_err())
     }
 
     #[test]
     fn the_url_gets_the_real_port() {
-        let bound = bind_all(&[url("proto://127.0.0.1:0"), url("zeo://localhost:0")]).unwrap();
+        let bound = bind(&[url("proto://127.0.0.1:0"), url("zeo://localhost:0")]).unwrap();
         for bound in bound {
             let Address::Tcp { port, .. } = bound.url.address else { panic!("not TCP") };
             assert_ne!(port, 0);
@@ -180,7 +220,7 @@ mod tests {
     #[test]
     fn a_port_in_use_is_an_error_and_undoes_the_others() {
         let directory = tempfile::tempdir().unwrap();
-        let taken = bind_all(&[url("zeo://127.0.0.1:0")]).unwrap();
+        let taken = bind(&[url("zeo://127.0.0.1:0")]).unwrap();
         let taken = taken[0].url.clone();
         let text = failure(&[unix(directory.path(), "socket"), taken.clone()]);
         assert!(text.starts_with(&format!("cannot listen on {taken}: Address")), "{text}");
@@ -195,10 +235,21 @@ mod tests {
         let old = std::os::unix::net::UnixListener::bind(&path).unwrap();
         assert!(failure(std::slice::from_ref(&url)).ends_with("a server listens there"));
         drop(old);
-        let bound = bind_all(std::slice::from_ref(&url)).unwrap();
+        let bound = bind(std::slice::from_ref(&url)).unwrap();
         drop(std::os::unix::net::UnixStream::connect(&path).unwrap());
         drop(bound);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_has_the_permissions_that_were_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        for mode in [0o600, 0o666, 0o777] {
+            let terms = Terms { unix_mode: Some(mode), ..Terms::default() };
+            let _bound = bind_all(&[unix(directory.path(), "socket")], &terms).unwrap();
+            let metadata = fs::metadata(directory.path().join("socket")).unwrap();
+            assert_eq!(metadata.permissions().mode() & 0o777, mode);
+        }
     }
 
     #[test]
@@ -209,7 +260,7 @@ mod tests {
         assert!(failure(&[unix(directory.path(), "file")]).contains("not a socket"));
         assert_eq!(fs::read(&path).unwrap(), b"data");
 
-        let bound = bind_all(&[unix(directory.path(), "socket")]).unwrap();
+        let bound = bind(&[unix(directory.path(), "socket")]).unwrap();
         let path = directory.path().join("socket");
         fs::remove_file(&path).unwrap();
         let _other = std::os::unix::net::UnixListener::bind(&path).unwrap();

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::config::System;
-use crate::listen::{self, Bound, Listener};
+use crate::listen::{self, Bound, Listener, Terms};
 use crate::logging::Log;
 use crate::metrics;
 use crate::options::Options;
@@ -25,6 +25,7 @@ use crate::options::gather::{self, Gathered};
 use crate::pid_file::{self, PidFile};
 use crate::shared::{Phase, Server};
 use crate::storages;
+use crate::tls;
 
 /// What makes one server binary different from another.
 pub trait Runtime {
@@ -142,7 +143,8 @@ struct Started {
 fn start(name: &'static str, options: &Options, log: Log) -> anyhow::Result<Started> {
     storages::check(options)?;
     options.pid_file.as_deref().map_or(Ok(()), pid_file::check)?;
-    let bound = listen::bind_all(&options.listen)?;
+    let terms = Terms { tls: tls::load(&options.tls)?, unix_mode: options.unix_mode };
+    let bound = listen::bind_all(&options.listen, &terms)?;
     let metrics = options.metrics.as_deref().map(metrics::bind).transpose()?;
     let impatient = Arc::new(AtomicBool::new(false));
     let signals = handle_signals(&impatient).context("cannot handle signals")?;

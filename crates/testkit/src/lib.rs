@@ -4,7 +4,7 @@
 //! left at any moment; [`Clock`] stands still until told; [`Inbox`] waits for what a storage
 //! answers later; [`Model`] is the simplest storage that can be right, and [`same_content`]
 //! compares a real one with it. [`mod@conformance`] is what every server has to do, over real sockets.
-//! [`operations`] are what costs are measured of.
+//! [`tls`] makes certificates. [`operations`] are what costs are measured of.
 //!
 //! **Never**: part of anything that is shipped, a sleep (waiting has a deadline and ends with
 //! what is waited for), randomness without a seed that the caller gives.
@@ -24,6 +24,7 @@ pub mod model;
 pub mod operations;
 pub mod past;
 pub mod server;
+pub mod tls;
 
 pub use clock::Clock;
 pub use compare::same_content;

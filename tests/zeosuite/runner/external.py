@@ -165,7 +165,10 @@ class ExternalServer:
         base = os.path.join(STATE.workdir, 'server-%d' % n)
         v['config'] = base + '.json'
         v['zconfig'] = base + '.conf'
+        v['ssl_password_file'] = base + '.password'
         cmd = t.render(v, config.storages)
+        with open(v['ssl_password_file'], 'w') as f:
+            f.write(v['ssl_password'])
         with open(v['config'], 'w') as f:
             json.dump(dict(v, storages=config.storages), f, indent=1)
         with open(v['zconfig'], 'w') as f:

@@ -47,7 +47,8 @@ fn frame_of(message: &[u8]) -> Vec<u8> {
 impl Pair {
     fn new(server: &Arc<Server>) -> Self {
         let wake = Arc::new(Calls::default());
-        let connection = Connection::new(server, Dialect::MsgPack, "me".to_owned(), wake).unwrap();
+        let connection =
+            Connection::new(server, &Dialect::MsgPack.into(), "me".to_owned(), wake).unwrap();
         Self { connection, received: Vec::new(), calls: Mutex::new(0) }
     }
 
@@ -186,7 +187,8 @@ fn a_client_may_tell_much_of_its_software() {
         answer.extend_from_slice(&[0x1a, 0x80 | (software & 0x7f) as u8, (software >> 7) as u8]);
         answer.resize(length, b'x');
         let wake = Arc::new(Calls::default());
-        let connection = Connection::new(&server, Dialect::Proto, "me".to_owned(), wake).unwrap();
+        let connection =
+            Connection::new(&server, &Dialect::Proto.into(), "me".to_owned(), wake).unwrap();
         let mut pair = Pair { connection, received: Vec::new(), calls: Mutex::new(0) };
         assert_eq!(pair.send(&frame_of(&answer)).is_ok(), is_accepted);
     }

@@ -13,6 +13,7 @@ mod metrics;
 mod start;
 mod stop;
 mod timeout;
+mod tls;
 mod zeo;
 
 use std::path::Path;

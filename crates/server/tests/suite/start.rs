@@ -54,6 +54,8 @@ fn a_wrong_command_line_is_one_line() {
     let directory = tempfile::tempdir().unwrap();
     for (arguments, why) in [
         (&["--replicate-to=x"][..], "unexpected argument '--replicate-to'"),
+        (&["--tls-key=x"], "--tls-cert"),
+        (&["--tls-cert=x"], "cannot read x: No such file"),
         (&["extra"], "unexpected argument 'extra'"),
         (&["--listen=http://h:1"], "scheme"),
         (&["--storage=1=postgres://h"], "not offered in this version"),

@@ -5,13 +5,13 @@ use protocol::{Failure, Oid, Reply, Request, Tid, TransactionFault, TransactionI
 use super::bench::Bench;
 use super::peer::{Peer, begin};
 use super::{Dialect, Setup};
-use crate::server::{connect, read_frame};
+use crate::server::read_frame;
 
 /// Something else than the protocol, of the right length or not.
 pub fn a_wrong_handshake_closes_the_connection(setup: &Setup) {
     let bench = Bench::start(setup);
     for answer in [&b"\0\0\0\x02X5"[..], b"\0\0\0\0", b"GET / HTTP/1.1\r\n\r\n"] {
-        let mut socket = connect(&bench.endpoint().to_string());
+        let mut socket = bench.endpoint().connect();
         socket.write_all(answer).expect("the server has not closed it yet");
         while read_frame(&mut *socket).is_some() {}
     }

@@ -1,6 +1,6 @@
 //! What every case works with: a server with an empty storage, and connections to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::thread;
 
@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::peer::Peer;
 use super::{Setup, SocketKind, StorageKind};
-use crate::server::{self, ServerProcess};
+use crate::server::{self, ServerProcess, Socket};
+use crate::tls::{self, Certificates};
 
 /// A server with one storage, `1`, that was empty when this was made. Dropped, it is stopped, and
 /// has to end well.
@@ -18,9 +19,26 @@ pub(crate) struct Bench {
     /// `None` between two servers.
     server: Option<ServerProcess>,
     /// Of the running server, in the order of [`Dialect::ALL`].
-    endpoints: Vec<Endpoint>,
+    doors: Vec<Door>,
     directory: TempDir,
     has_blobs: bool,
+}
+
+/// Where clients come in.
+pub(crate) struct Door {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) tls: bool,
+}
+
+impl Door {
+    pub(crate) fn connect(&self) -> Box<dyn Socket> {
+        let url = self.endpoint.to_string();
+        if self.tls {
+            tls::connect(&url, &Certificates::shared().client)
+        } else {
+            server::connect(&url)
+        }
+    }
 }
 
 impl Bench {
@@ -45,8 +63,8 @@ impl Bench {
 
     fn idle(setup: &Setup) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let endpoints = Vec::new();
-        Self { setup: *setup, server: None, endpoints, directory, has_blobs: false }
+        let doors = Vec::new();
+        Self { setup: *setup, server: None, doors, directory, has_blobs: false }
     }
 
     /// A connection that has chosen the storage, in the dialect under test.
@@ -59,13 +77,13 @@ impl Bench {
         (self.peer(), self.peer())
     }
 
-    pub(crate) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Door {
         self.endpoint_of(self.setup.dialect)
     }
 
-    pub(crate) fn endpoint_of(&self, dialect: Dialect) -> &Endpoint {
-        let is_wanted = |endpoint: &&Endpoint| endpoint.dialect == dialect;
-        self.endpoints.iter().find(is_wanted).expect("there is a listener for each")
+    pub(crate) fn endpoint_of(&self, dialect: Dialect) -> &Door {
+        let is_wanted = |door: &&Door| door.endpoint.dialect == dialect;
+        self.doors.iter().find(is_wanted).expect("there is a listener for each")
     }
 
     /// Ends the server in order and starts another one on its storage.
@@ -87,6 +105,11 @@ impl Bench {
     /// Ends the server in order. Gives its log.
     pub(crate) fn stop(mut self) -> Vec<String> {
         self.end()
+    }
+
+    /// Where the server runs.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The storage's directory, if it has one.
@@ -121,16 +144,23 @@ impl Bench {
             }
             StorageKind::Memory => arguments.push(format!("--storage=1=memory:{blobs}")),
         }
+        let tls = self.setup.socket == SocketKind::Tls;
+        if tls {
+            arguments.extend(Certificates::shared().write(self.directory.path()));
+        }
         arguments.extend(more.iter().map(ToString::to_string));
         let server = ServerProcess::start(self.setup.program, &arguments, self.directory.path());
         let parsed = |url: &String| url.parse().expect("the server prints URLs");
-        self.endpoints = server.urls().iter().map(parsed).collect();
+        let parsed = |url| Door { endpoint: parsed(url), tls };
+        self.doors = server.urls().iter().map(parsed).collect();
         self.server = Some(server);
     }
 
     fn listener(&self, dialect: Dialect) -> String {
         let address = match self.setup.socket {
-            SocketKind::Tcp => Address::Tcp { host: "127.0.0.1".to_owned(), port: 0 },
+            SocketKind::Tcp | SocketKind::Tls => {
+                Address::Tcp { host: "127.0.0.1".to_owned(), port: 0 }
+            }
             SocketKind::Unix => Address::Unix(self.directory.path().join(dialect.name())),
         };
         format!("--listen={}", Endpoint { dialect, address })

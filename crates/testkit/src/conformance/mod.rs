@@ -55,6 +55,8 @@ pub enum StorageKind {
 pub enum SocketKind {
     /// A free port of this machine.
     Tcp,
+    /// The same, inside TLS with client certificates.
+    Tls,
     /// In the file system.
     Unix,
 }
@@ -71,6 +73,7 @@ macro_rules! conformance {
         $crate::conformance! { @memory msgpack_memory: $program, MsgPack, Tcp }
         $crate::conformance! { @memory proto_memory: $program, Proto, Tcp }
         $crate::conformance! { @durable msgpack_file_unix: $program, MsgPack, File, Unix }
+        $crate::conformance! { @memory msgpack_memory_tls: $program, MsgPack, Tls }
         mod once {
             $crate::conformance! { @setup $program, MsgPack, File, Tcp }
             $crate::conformance! { @tests

@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use client::{Session, SessionError};
-use codecs::{Dialect, Endpoint, WithCodec, dispatch};
+use codecs::{Dialect, WithCodec, dispatch};
 use protocol::{
     Begin, Codec, Failure, Incoming, Limits, Loaded, Oid, Push, Reply, Request, Status, Tid,
     TransactionId,
 };
 
+use super::bench::Door;
 use super::downloads::Downloads;
-use crate::server::{PATIENCE, Socket, connect};
+use crate::server::{PATIENCE, Socket};
 
 /// One connection without a cache or a thread. What is wrong with the order of tids is found
 /// whatever the test is about.
@@ -45,11 +46,11 @@ pub(crate) enum Event {
 
 impl Peer {
     /// A connection that has not chosen a storage.
-    pub(crate) fn connect(endpoint: &Endpoint) -> Self {
-        let dialect = endpoint.dialect;
+    pub(crate) fn connect(door: &Door) -> Self {
+        let dialect = door.endpoint.dialect;
         Self {
             wire: dispatch(dialect, NewSession),
-            socket: connect(&endpoint.to_string()),
+            socket: door.connect(),
             dialect,
             input: BytesMut::new(),
             answers: BTreeMap::new(),
@@ -61,8 +62,8 @@ impl Peer {
         }
     }
 
-    pub(crate) fn registered(endpoint: &Endpoint, read_only: bool) -> Self {
-        let mut peer = Self::connect(endpoint);
+    pub(crate) fn registered(door: &Door, read_only: bool) -> Self {
+        let mut peer = Self::connect(door);
         let reply = peer.register("1", read_only);
         assert!(matches!(reply, Reply::Tid(_)), "registered: {reply:?}");
         peer
@@ -189,7 +190,15 @@ impl Peer {
                 self.input.extend_from_slice(buffer.get(..count).expect("that many were read"));
                 true
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => false,
+            // The second one: without a farewell of TLS, as a server ends that had a bad client.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                false
+            }
             Err(error) => panic!("nothing comes from the server: {error}"),
         }
     }

@@ -9,6 +9,7 @@ use protocol::{Loaded, Oid, Tid};
 use super::{count, oids};
 use crate::conformance::bench::Bench;
 use crate::server::PATIENCE;
+use crate::tls::Certificates;
 
 /// A client, and all that it was told.
 pub(super) struct Participant {
@@ -28,13 +29,15 @@ impl Participant {
                 told.push((*tid, Arc::clone(oids)));
             }
         };
+        let door = bench.endpoint();
         let options = Options {
             cache_bytes,
             call_timeout: Some(PATIENCE),
+            tls: door.tls.then(|| Certificates::tls(bench.directory())),
             listener: Some(Arc::new(listener)),
             ..Options::default()
         };
-        let client = Client::connect(bench.endpoint(), "1", false, options);
+        let client = Client::connect(&door.endpoint, "1", false, options);
         Self { client: client.expect("the server listens"), told }
     }
 
