@@ -283,7 +283,7 @@ fn what_is_wrong_fails_and_says_why() {
         (Manner::Closes { answer }, "the server closed a connection"),
     ];
     for (manner, reason) in faults {
-        let settings = "repeats = 1\nseconds = 0.3\ndrain_seconds = 0.2";
+        let settings = "repeats = 1\nseconds = 1.0\ndrain_seconds = 0.2";
         let bench = Bench::new(manner, settings, &point(""));
         let output = bench.run();
         assert_eq!(output.status.code(), Some(1), "{manner:?}: {}", text(&output));
@@ -301,7 +301,7 @@ fn what_is_wrong_fails_and_says_why() {
 /// An answer that is missing among others is found at the next one.
 #[test]
 fn a_missing_answer_is_no_other_answer() {
-    let settings = "repeats = 1\nseconds = 0.3\ndrain_seconds = 0.2";
+    let settings = "repeats = 1\nseconds = 1.0\ndrain_seconds = 0.2";
     let bench = Bench::new(Manner::Silent { answer: 400 }, settings, &point("depth = [4]"));
     assert_eq!(bench.run().status.code(), Some(1));
     let verdict = bench.outcome().verdict;
