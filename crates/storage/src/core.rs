@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) locks: LockManager<Arc<Pending>>,
     pub(crate) publisher: Publisher,
     pub(crate) queue: CommitQueue,
+    /// Held from the append of a batch to its publication.
+    pub(crate) committing: Mutex<()>,
     pub(crate) deadlines: Arc<Deadlines>,
     pub(crate) timings: Timings,
     pub(crate) oids: Oids,

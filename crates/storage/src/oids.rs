@@ -132,6 +132,18 @@ impl Oids {
         }
     }
 
+    /// Makes durable that no oid is handed out up to the highest one that was stored, before the log
+    /// forgets that one; blocks.
+    pub(crate) fn secure(&self) -> io::Result<()> {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { next, bound, .. } = *self.lock();
+        if let Some(file) = self.file.as_ref().filter(|_| bound < next) {
+            file.write(next)?;
+            self.lock().bound = next;
+        }
+        Ok(())
+    }
+
     /// Forgets what was reserved and not handed out; from now on nothing is.
     pub(crate) fn close(&self) {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);

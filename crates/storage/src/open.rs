@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::api::Storage;
@@ -269,6 +269,7 @@ impl Parts {
             locks: LockManager::default(),
             publisher: Publisher::new(last_tid, last_transactions, complete_above, remember),
             queue: CommitQueue::default(),
+            committing: Mutex::default(),
             deadlines: Deadlines::new(options.transaction_timeout),
             timings: Timings::default(),
             oids: self.oids,

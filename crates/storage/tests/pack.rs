@@ -2,8 +2,12 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+#[path = "pack/blobs.rs"]
+mod blobs;
 #[path = "pack/history.rs"]
 mod history;
+#[path = "pack/races.rs"]
+mod races;
 mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -89,10 +89,19 @@ impl BlobStore {
         })
     }
 
-    /// Removes the blob of a revision that is in the log no more; may block. No error if there is
-    /// none.
-    pub(crate) fn remove(&self, oid: Oid, tid: Tid) -> io::Result<()> {
-        ignore_missing(self.disk.remove(&self.path(oid, tid)))
+    /// Removes the blobs that there are of some revisions of an object, durably; may block.
+    pub(crate) fn remove(&self, oid: Oid, tids: &[Tid]) -> io::Result<()> {
+        let mut removed = false;
+        for tid in tids {
+            match self.disk.remove(&self.path(oid, *tid)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+                done => {
+                    done?;
+                    removed = true;
+                }
+            }
+        }
+        if removed { self.disk.sync_dir(&self.object_dir(oid)) } else { Ok(()) }
     }
 
     /// Ends the threads after what they have to do.

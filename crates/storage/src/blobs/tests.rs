@@ -44,8 +44,8 @@ fn a_copy_outlives_what_it_was_made_of() {
     let upload = store.upload();
     upload.copy_from(&store.path(oid, old)).unwrap();
     commit(&upload, oid, copied);
-    store.remove(oid, old).unwrap();
-    store.remove(oid, old).unwrap();
+    store.remove(oid, &[old]).unwrap();
+    store.remove(oid, &[old]).unwrap();
     assert_eq!(store.open(oid, old).unwrap_err(), Failure::UnknownBlob { oid, serial: old });
     assert_eq!(read(&store, oid, linked), "blob");
     assert_eq!(read(&store, oid, copied), "blob");

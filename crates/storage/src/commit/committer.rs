@@ -156,12 +156,8 @@ fn with_tids(core: &Arc<Core>, batch: Vec<Finish>) -> Vec<Committing> {
 #[inline(never)]
 fn commit(core: &Arc<Core>, mut batch: Vec<Committing>, places: &mut Vec<Place>) {
     while !batch.is_empty() {
-        let start = Instant::now();
-        let failure = match append(core, &batch, places) {
+        let failure = match append_and_publish(core, &batch, places) {
             Ok(()) => {
-                batch.iter().for_each(Committing::keep_blobs);
-                core.timings.append.record_duration(start.elapsed());
-                publish(core, &batch, places);
                 measure(core, &batch);
                 batch.iter().for_each(|one| core.release(one.finish.pending.owner));
                 if batch.iter().any(|one| one.finish.pending.has_file()) {
@@ -181,6 +177,21 @@ fn commit(core: &Arc<Core>, mut batch: Vec<Committing>, places: &mut Vec<Place>)
             fail(core, &committing.finish, failure.clone());
         }
     }
+}
+
+fn append_and_publish(
+    core: &Arc<Core>,
+    batch: &[Committing],
+    places: &mut Vec<Place>,
+) -> Result<(), (Option<usize>, Failure)> {
+    // A pack that moves what is appended waits until it is in the index.
+    let _committing = core.committing.lock().unwrap_or_else(PoisonError::into_inner);
+    let start = Instant::now();
+    append(core, batch, places)?;
+    batch.iter().for_each(Committing::keep_blobs);
+    core.timings.append.record_duration(start.elapsed());
+    publish(core, batch, places);
+    Ok(())
 }
 
 /// Counts a batch that was answered.

@@ -25,6 +25,23 @@ impl Runs {
         }
     }
 
+    /// Takes a page away.
+    pub(super) fn remove(&self, page: u64) {
+        let mut runs = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Some((&start, end)) = runs.range_mut(..=page).next_back() else { return };
+        let last = *end;
+        if last < page {
+            return;
+        }
+        match page.checked_sub(1) {
+            Some(before) if start < page => *end = before,
+            _ => _ = runs.remove(&start),
+        }
+        if let Some(next) = page.checked_add(1).filter(|next| *next <= last) {
+            runs.insert(next, last);
+        }
+    }
+
     /// The first page from `page` on.
     fn from(&self, page: u64) -> Option<u64> {
         let runs = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -109,6 +126,19 @@ mod tests {
         runs.add(6);
         assert_eq!(runs.from(6), Some(6));
         assert_eq!(Runs::default().from(0), None);
+    }
+
+    #[test]
+    fn a_page_that_was_taken_away_is_not_found_and_its_neighbours_are() {
+        let runs = Runs::default();
+        (3..=8).chain([u64::MAX, 0]).for_each(|page| runs.add(page));
+        for page in [3, 5, 5, 8, 9, 1, 0, u64::MAX] {
+            runs.remove(page);
+        }
+        let expected = BTreeMap::from([(4, 4), (6, 7)]);
+        assert_eq!(*runs.0.read().unwrap(), expected);
+        runs.add(5);
+        assert_eq!(*runs.0.read().unwrap(), BTreeMap::from([(4, 7)]));
     }
 
     #[test]

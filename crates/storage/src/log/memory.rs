@@ -150,35 +150,37 @@ impl RecordLog for MemoryLog {
         Ok(vec![0])
     }
 
-    fn visit(&self, _: u32, each: &mut dyn FnMut(Oid, Tid, Place)) -> Result<(), Failure> {
-        let kept = self.read_kept();
-        for transaction in &kept.transactions {
-            for (record, offset) in kept.records_of(transaction) {
-                each(record.oid, transaction.tid, Place { offset, segment: 0, len: record.len });
-            }
+    fn visit(&self, _: u32, each: &mut dyn FnMut(Oid, Tid)) -> Result<(), Failure> {
+        let mut from = Tid::ZERO;
+        while let Some(tid) = self.read_kept().each_record(from, Tid::MAX, |tid, record, _| {
+            each(record.oid, tid);
+        }) {
+            from = tid.next();
         }
         Ok(())
     }
 
     fn rewrite(&self, _: u32, plan: &mut Plan<'_>) -> Result<Rewritten, Failure> {
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        let last = kept.transactions.last().map(|transaction| transaction.tid);
-        let (mut gone, mut empty) = (Vec::new(), Vec::new());
-        for transaction in kept.transactions.iter().take_while(|one| one.tid <= plan.to) {
-            let mut left = 0;
-            for (record, offset) in kept.records_of(transaction) {
-                match (plan.keeps)(record.oid, transaction.tid) {
-                    true => left += 1,
-                    false => gone.push(offset),
+        let (mut from, mut freed) = (Tid::ZERO, 0);
+        loop {
+            if (plan.is_cancelled)() {
+                return Ok(Rewritten::Cancelled);
+            }
+            let mut gone = Vec::new();
+            let until = self.read_kept().each_record(from, plan.to, |tid, record, number| {
+                if !(plan.keeps)(record.oid, tid) {
+                    gone.push(number);
                 }
-            }
-            if left == 0 && Some(transaction.tid) != last {
-                empty.push(transaction.tid);
-            }
+            });
+            let Some(until) = until else { break };
+            let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+            let bytes = gone.into_iter().map(|number| kept.forget(number)).sum();
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            freed += bytes;
+            from = until.next();
         }
-        let freed = gone.into_iter().map(|offset| kept.forget(offset)).sum();
-        kept.transactions.retain(|transaction| empty.binary_search(&transaction.tid).is_err());
-        self.bytes.fetch_sub(freed, Ordering::Relaxed);
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        kept.forget_empty(plan.to);
         Ok(Rewritten::Freed(freed))
     }
 
@@ -198,8 +200,46 @@ impl Kept {
         transaction: &KeptTransaction,
     ) -> impl Iterator<Item = (&KeptRecord, u64)> {
         let &KeptTransaction { first, records, .. } = transaction;
-        let numbered = self.records.iter().zip(0..).skip(first).take(records);
-        numbered.filter(|(record, _)| !record.is_gone)
+        let records = self.records.get(first..).unwrap_or_default().iter().take(records);
+        records.zip(first as u64..).filter(|(record, _)| !record.is_gone)
+    }
+
+    /// Shows the records of some transactions, from the first one from `from` on and none above
+    /// `last`, with their tids and numbers. Says which transaction was the last one; `None`: there
+    /// is none. They are few, so that nobody waits long for the lock.
+    fn each_record(
+        &self,
+        from: Tid,
+        last: Tid,
+        mut each: impl FnMut(Tid, &KeptRecord, u64),
+    ) -> Option<Tid> {
+        let transactions = self.transactions.iter().skip(self.below(from));
+        let mut records = 0;
+        let mut until = None;
+        for transaction in transactions.take_while(|transaction| transaction.tid <= last) {
+            for (record, number) in self.records_of(transaction) {
+                each(transaction.tid, record, number);
+            }
+            until = Some(transaction.tid);
+            records += transaction.records + 1;
+            if records >= RECORDS_AT_ONCE {
+                break;
+            }
+        }
+        until
+    }
+
+    /// Forgets transactions up to `to` that have no records, but for the last of all.
+    fn forget_empty(&mut self, to: Tid) {
+        let last = self.transactions.last().map(|transaction| transaction.tid);
+        let records = &self.records;
+        let has_records = |transaction: &KeptTransaction| {
+            let records = records.get(transaction.first..).unwrap_or_default();
+            records.iter().take(transaction.records).any(|record| !record.is_gone)
+        };
+        self.transactions.retain(|transaction| {
+            transaction.tid > to || Some(transaction.tid) == last || has_records(transaction)
+        });
     }
 
     /// Gives back the bytes of a record, and says how many.
@@ -232,6 +272,9 @@ impl Kept {
         })
     }
 }
+
+/// A pack goes through so many records, and whole transactions, before it lets others go on.
+const RECORDS_AT_ONCE: usize = 1000;
 
 #[derive(Debug)]
 struct MemoryCursor {

@@ -67,7 +67,7 @@ pub(crate) trait RecordLog: Send + Sync {
     fn parts(&self, to: Tid) -> Result<Vec<u32>, Failure>;
 
     /// Tells of all records of a part, in tid order.
-    fn visit(&self, part: u32, each: &mut dyn FnMut(Oid, Tid, Place)) -> Result<(), Failure>;
+    fn visit(&self, part: u32, each: &mut dyn FnMut(Oid, Tid)) -> Result<(), Failure>;
 
     /// Drops records of a part, durably; where there were others, they move. A crash leaves the
     /// part as it was or as it is to be.
@@ -99,9 +99,12 @@ pub(crate) struct Plan<'a> {
     pub(crate) to: Tid,
     /// Whether a record up to `to` is kept.
     pub(crate) keeps: &'a dyn Fn(Oid, Tid) -> bool,
+    /// Returns when all that was appended before the call is in the index: what is not there yet
+    /// would not move, and come into it with its old place.
+    pub(crate) await_published: &'a dyn Fn(),
     /// Hears of the new places of records, which are readable by then.
     pub(crate) moved: &'a mut dyn FnMut(Oid, Tid, Place),
-    /// Whether to give up; then all is as it was.
+    /// Whether to give up.
     pub(crate) is_cancelled: &'a dyn Fn() -> bool,
 }
 
@@ -110,7 +113,7 @@ pub(crate) struct Plan<'a> {
 pub(crate) enum Rewritten {
     /// So many bytes were given back.
     Freed(u64),
-    /// Nothing was changed.
+    /// It was given up: what had not been dropped stays.
     Cancelled,
 }
 

@@ -16,9 +16,10 @@ use protocol::{Failure, Oid, Tid};
 
 use crate::api::Which;
 use crate::core::Core;
-use crate::index::{Lookup, Place};
+use crate::index::Lookup;
 use crate::log::{Plan, Rewritten};
 use crate::mailbox::{Completion, ReplyTo};
+use crate::open::Clock;
 use crate::sync::thread::{self, JoinHandle};
 use crate::vital::vital;
 
@@ -38,7 +39,7 @@ pub(crate) struct Packer {
     work: Mutex<Work>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Work {
     thread: Option<JoinHandle<()>>,
     state: PackState,
@@ -59,12 +60,18 @@ pub struct PackState {
     pub bytes_freed: u64,
     /// Up to here revisions may be gone; zero if nothing was ever packed.
     pub packed_to: Tid,
+    /// Up to here the last pack went that came to its end; zero if none is known.
+    pub finished_to: Tid,
+    /// When that was, since 1970; `None` if no pack has ended since the start.
+    pub finished_at: Option<Duration>,
 }
 
 impl Packer {
     pub(crate) fn new(file: Option<PackedFile>, packed: Packed) -> Self {
         let packed_to = AtomicU64::new(packed.to.0);
-        let work = Mutex::default();
+        let finished_to = if packed.is_done { packed.to } else { Tid::ZERO };
+        let state = PackState { finished_to, ..PackState::default() };
+        let work = Mutex::new(Work { thread: None, state });
         Self { file, packed_to, is_closing: AtomicBool::new(false), work }
     }
 
@@ -84,6 +91,14 @@ impl Packer {
             // A panic would have ended the process.
             let _ = thread.join();
         }
+    }
+
+    /// A pack up to `to` has come to its end.
+    fn finish(&self, to: Tid, clock: &dyn Clock) -> PackState {
+        let mut work = self.work();
+        work.state.finished_to = to;
+        work.state.finished_at = Some(clock.now());
+        work.state
     }
 
     fn is_closing(&self) -> bool {
@@ -149,10 +164,10 @@ impl Core {
         let thread = thread.map_err(|error| {
             Failure::Storage(format!("cannot start the thread of a pack: {error}"))
         })?;
-        *work = Work {
-            thread: Some(thread),
-            state: PackState { is_running: true, ..PackState::default() },
-        };
+        let PackState { finished_to, finished_at, .. } = work.state;
+        let state =
+            PackState { is_running: true, finished_to, finished_at, ..PackState::default() };
+        *work = Work { thread: Some(thread), state };
         Ok(())
     }
 
@@ -167,6 +182,11 @@ impl Core {
         self.packer.work().state.parts = parts.len() as u64;
         self.packer.remember(Packed { to, is_done: false })?;
         self.packer.packed_to.store(to.0, Ordering::Release);
+        // What is dropped may be all that tells of an oid.
+        self.oids.secure().map_err(|error| {
+            let name = self.log.name();
+            Failure::Storage(format!("{name}: cannot write which oids were used: {error}"))
+        })?;
         let (began, bytes) = (Instant::now(), self.log.size_bytes());
         tracing::info!("{}: packing to {to}: {bytes} bytes", self.log.name());
         let mut told = began;
@@ -187,35 +207,40 @@ impl Core {
             }
         }
         self.packer.remember(Packed { to, is_done: true })?;
-        let PackState { records_dropped, bytes_freed, .. } = self.packer.state();
+        let PackState { records_dropped, bytes_freed, .. } = self.packer.finish(to, &*self.clock);
         tracing::info!(
-            "{}: packed: {records_dropped} records dropped, {bytes_freed} bytes freed in {:.1} s",
+            "{}: packed: {records_dropped} records dropped, {bytes_freed} bytes freed in {:.1} s; \
+             {bytes} bytes before, {} now",
             self.log.name(),
-            began.elapsed().as_secs_f64()
+            began.elapsed().as_secs_f64(),
+            self.log.size_bytes()
         );
         Ok(())
     }
 
     /// `false`: cancelled.
     fn pack_part(&self, part: u32, to: Tid) -> Result<bool, Failure> {
-        let mut dropped: Vec<(Oid, Tid, Place)> = Vec::new();
-        self.log.visit(part, &mut |oid, tid, place| {
+        let mut dropped: Vec<(Oid, Tid)> = Vec::new();
+        self.log.visit(part, &mut |oid, tid| {
             if tid <= to && !self.keeps(oid, tid, to) {
-                dropped.push((oid, tid, place));
+                dropped.push((oid, tid));
             }
         })?;
         if dropped.is_empty() {
             return Ok(true);
         }
-        for (oid, tid, _) in &dropped {
-            self.index.forget(*oid, *tid);
+        dropped.sort_unstable();
+        for object in dropped.chunk_by(|one, other| one.0 == other.0) {
+            self.drop_revisions(object)?;
         }
-        self.remove_blobs(&dropped)?;
         let rewritten = self.log.rewrite(
             part,
             &mut Plan {
                 to,
                 keeps: &|oid, tid| self.is_indexed(oid, tid),
+                await_published: &|| {
+                    drop(self.committing.lock().unwrap_or_else(PoisonError::into_inner));
+                },
                 moved: &mut |oid, tid, place| self.index.relocate(oid, tid, place),
                 is_cancelled: &|| self.packer.is_closing(),
             },
@@ -227,16 +252,16 @@ impl Core {
         Ok(true)
     }
 
-    /// Before the records are gone for good, so that what a crash leaves is removed by the pack that
-    /// goes on. The record of a blob does not always say that it has one.
-    fn remove_blobs(&self, dropped: &[(Oid, Tid, Place)]) -> Result<(), Failure> {
-        let Some(blobs) = &self.blobs else { return Ok(()) };
-        for (oid, tid, _) in dropped.iter().filter(|(_, _, place)| place.has_data()) {
-            blobs.remove(*oid, *tid).map_err(|error| {
-                Failure::Storage(format!("removing the blob of object {oid} as of {tid}: {error}"))
-            })?;
-        }
-        Ok(())
+    /// Nobody finds these revisions of an object any more. Their blobs go before the records do, so
+    /// that what a crash leaves is removed by the pack that goes on. The record of a blob does not
+    /// always say that it has one.
+    fn drop_revisions(&self, revisions: &[(Oid, Tid)]) -> Result<(), Failure> {
+        let Some(&(oid, _)) = revisions.first() else { return Ok(()) };
+        let tids: Vec<Tid> = revisions.iter().map(|(_, tid)| *tid).collect();
+        self.index.forget(oid, &tids);
+        let removed = self.blobs.as_ref().map_or(Ok(()), |blobs| blobs.remove(oid, &tids));
+        removed
+            .map_err(|error| Failure::Storage(format!("removing blobs of object {oid}: {error}")))
     }
 
     /// Whether a revision is the one of its object as of `to`, and has data.
@@ -247,7 +272,7 @@ impl Core {
         }
     }
 
-    fn is_indexed(&self, oid: Oid, tid: Tid) -> bool {
+    pub(crate) fn is_indexed(&self, oid: Oid, tid: Tid) -> bool {
         matches!(self.index.find(oid, Which::Serial(tid)), Lookup::Revision { .. })
     }
 }

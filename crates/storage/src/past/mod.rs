@@ -61,16 +61,19 @@ impl Core {
             let revision = match self.index.find(oid, Which::Before(before)) {
                 Lookup::Revision { revision, .. } => revision,
                 Lookup::Younger => break,
-                Lookup::Unknown => return Err(Failure::UnknownOid(oid)),
+                Lookup::Unknown if before == Tid::MAX => return Err(Failure::UnknownOid(oid)),
+                Lookup::Unknown => break,
             };
+            before = revision.tid;
             let mut cursor = self.log.seek(revision.tid, revision.tid)?;
             let transaction = cursor.next()?.filter(|found| found.head.tid == revision.tid);
-            let Some(transaction) = transaction else {
+            if let Some(transaction) = transaction {
+                answer.push(transaction.head, revision.place.data_bytes().into())?;
+            } else if self.is_indexed(oid, revision.tid) {
                 let what = format!("the transaction {} of object {oid} is missing", revision.tid);
                 return Err(Failure::Storage(what));
-            };
-            answer.push(transaction.head, revision.place.data_bytes().into())?;
-            before = revision.tid;
+            }
+            // Else a pack has dropped it meanwhile.
         }
         Ok(answer.summaries)
     }

@@ -73,6 +73,12 @@ impl RecordCache {
         found.is_some()
     }
 
+    pub(super) fn clear(&self) {
+        if let Some(records) = &self.0 {
+            records.cache.clear();
+        }
+    }
+
     pub(super) fn usage(&self) -> CacheUse {
         self.0.as_ref().map_or_else(CacheUse::default, |records| CacheUse {
             hits: records.hits.read(),

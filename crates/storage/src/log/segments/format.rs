@@ -52,6 +52,11 @@ pub(super) fn slot(number: u32, generation: u32) -> u32 {
     number | (generation % GENERATIONS) << NUMBER_BITS
 }
 
+/// Whether a segment may have that number.
+pub(super) fn has_slots(number: u32) -> bool {
+    number < NUMBERS
+}
+
 /// The number of the segment that a slot is of.
 pub(super) fn number(slot: u32) -> u32 {
     slot % NUMBERS

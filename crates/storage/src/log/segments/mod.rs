@@ -305,7 +305,7 @@ impl RecordLog for SegmentLog {
         self.numbers_up_to(to)
     }
 
-    fn visit(&self, part: u32, each: &mut dyn FnMut(Oid, Tid, Place)) -> Result<(), Failure> {
+    fn visit(&self, part: u32, each: &mut dyn FnMut(Oid, Tid)) -> Result<(), Failure> {
         self.visit_segment(part, each)
     }
 

@@ -46,11 +46,11 @@ impl SegmentLog {
     pub(super) fn visit_segment(
         &self,
         number: u32,
-        each: &mut dyn FnMut(Oid, Tid, Place),
+        each: &mut dyn FnMut(Oid, Tid),
     ) -> Result<(), Failure> {
         let segment = self.numbered(number)?;
         let mut each = |entries: &[Entry]| {
-            entries.iter().for_each(|entry| each(entry.oid, entry.tid, entry.place));
+            entries.iter().for_each(|entry| each(entry.oid, entry.tid));
         };
         let end = segment.marks.end();
         let mut covered = START;
@@ -244,6 +244,10 @@ impl SegmentLog {
             _ => disk.sync_dir(&dir).map_err(failed)?,
         }
         disk.rename(path, &old.path).map_err(failed)?;
+        if segment.slot < old.slot {
+            // Generations begin again: a record that was kept from long ago would be of this file.
+            self.cache.clear();
+        }
         // From here on the new file is the one: whatever is lost of the rename, both are right.
         segment.replaced.store(Some(old));
         {
@@ -257,6 +261,7 @@ impl SegmentLog {
             due.push_back((Arc::clone(&segment), block.clone()));
         }
         drop(one_at_a_time);
+        (plan.await_published)();
         for Entry { oid, tid, place } in &block.entries {
             (plan.moved)(*oid, *tid, *place);
         }

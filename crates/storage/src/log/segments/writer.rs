@@ -180,6 +180,9 @@ impl SegmentLog {
             writer.durable = writer.tail;
         }
         let number = old.number + 1;
+        if !format::has_slots(number) {
+            return Err(io::Error::other("there are as many segments as there can be"));
+        }
         let segment = Arc::new(self.files.create_segment(number, writer.last_tid)?);
         let tail = SEGMENT_HEADER_BYTES as u64;
         if let Err(error) = self.space.move_to(&segment, tail) {
