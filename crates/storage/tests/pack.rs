@@ -4,6 +4,8 @@
 
 #[path = "pack/blobs.rs"]
 mod blobs;
+#[path = "pack/generations.rs"]
+mod generations;
 #[path = "pack/history.rs"]
 mod history;
 #[path = "pack/races.rs"]

@@ -18,7 +18,9 @@ use storage::{Vote, Which};
 pub struct Model {
     /// `None`: deleted, or creation undone.
     revisions: BTreeMap<Oid, BTreeMap<Tid, Option<Bytes>>>,
+    /// What each one changed, also where that was packed away.
     transactions: BTreeMap<Tid, BTreeSet<Oid>>,
+    packed_to: Tid,
 }
 
 /// A transaction that is not committed.
@@ -191,11 +193,28 @@ impl Model {
         Ok(draft)
     }
 
-    /// What a transaction wrote.
+    /// What is left of what a transaction wrote.
     pub fn written(&self, tid: Tid) -> BTreeMap<Oid, Option<Bytes>> {
         let oids = self.transactions.get(&tid).into_iter().flatten();
-        let data = |oid| self.newest(oid, tid).and_then(|(_, data)| data.cloned());
-        oids.map(|&oid| (oid, data(oid))).collect()
+        let data = |oid| self.revisions.get(oid)?.get(&tid).cloned();
+        oids.filter_map(|oid| Some((*oid, data(oid)?))).collect()
+    }
+
+    /// Drops what a pack as of `to` drops.
+    pub fn pack(&mut self, to: Tid) {
+        let to = to.min(self.last_tid()).max(self.packed_to);
+        for revisions in self.revisions.values_mut() {
+            let current = revisions.range(..=to).next_back();
+            let current = current.and_then(|(tid, data)| data.is_some().then_some(*tid));
+            revisions.retain(|tid, _| *tid > to || Some(*tid) == current);
+        }
+        self.revisions.retain(|_, revisions| !revisions.is_empty());
+        self.packed_to = to;
+    }
+
+    /// Up to here revisions are gone that a pack drops.
+    pub fn packed_to(&self) -> Tid {
+        self.packed_to
     }
 
     /// Commits `draft`, whatever [`Self::judge`] says of it.
@@ -218,6 +237,9 @@ impl Model {
         let revisions = self.revisions.get(&oid).ok_or_else(unknown)?;
         let found = match which {
             Which::Before(bound) => match revisions.range(..bound).next_back() {
+                None if self.packed_to > Tid::ZERO && bound <= self.packed_to => {
+                    return Err(unknown());
+                }
                 None => return Ok(None),
                 Some(found) => found,
             },
@@ -255,10 +277,10 @@ impl Model {
     }
 
     /// Whether one that remembers the last `transactions` knows all that changed after `since`:
-    /// then the oldest of them is not above `since`.
+    /// then the oldest of them is not above `since`. What was packed need not be known.
     pub fn remembers(&self, since: Tid, transactions: usize) -> bool {
         let mut remembered = self.transactions.keys().rev().take(transactions);
-        remembered.next_back().is_some_and(|oldest| *oldest <= since)
+        self.packed_to <= since && remembered.next_back().is_some_and(|oldest| *oldest <= since)
     }
 
     fn newest(&self, oid: Oid, as_of: Tid) -> Option<(Tid, Option<&Bytes>)> {

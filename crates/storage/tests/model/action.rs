@@ -19,6 +19,7 @@ pub(crate) enum Action {
     NewOids { count: u32 },
     MoveClock { seconds: i64 },
     Cache { cached: bool },
+    Pack { to: Index },
     Restart(Restart),
 }
 
@@ -70,6 +71,7 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         1 => (1..8u32).prop_map(|count| Action::NewOids { count }),
         1 => (-3..4i64).prop_map(|seconds| Action::MoveClock { seconds }),
         1 => any::<bool>().prop_map(|cached| Action::Cache { cached }),
+        1 => any::<Index>().prop_map(|to| Action::Pack { to }),
         1 => prop_oneof![
             Just(Restart::Clean),
             Just(Restart::Killed),

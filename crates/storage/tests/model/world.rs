@@ -1,5 +1,7 @@
 //! A storage and the model beside it; every action is done to both and compared.
 
+mod pack;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -94,6 +96,7 @@ impl World {
                 if seconds < 0 { self.clock.set_back(by) } else { self.clock.advance(by) }
             }
             Action::Cache { cached } => self.disk.set_cached(cached),
+            Action::Pack { ref to } => self.pack(to),
             Action::Restart(how) => self.restart(how),
         }
         self.settle();
