@@ -45,11 +45,15 @@ pub(crate) const STEPS: &[Step] = &[
             Cargo(&[], &["deny", "--offline", "check", "bans", "licenses", "sources"]),
         )
     },
-    step(
-        "unit",
-        "unit, property, conformance and doc tests",
-        Cargo(&[], &["test", "--workspace", "--no-fail-fast"]),
-    ),
+    Step {
+        // Builds all, and tries every runtime with every codec and storage: minutes when all is well.
+        limit_minutes: 40,
+        ..step(
+            "unit",
+            "unit, property, conformance and doc tests",
+            Cargo(&[], &["test", "--workspace", "--no-fail-fast"]),
+        )
+    },
     step(
         "shuttle",
         "the lock manager under every kind of schedule",
