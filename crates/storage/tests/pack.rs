@@ -4,6 +4,10 @@
 
 #[path = "pack/blobs.rs"]
 mod blobs;
+#[path = "pack/crash.rs"]
+mod crash;
+#[path = "pack/faults.rs"]
+mod faults;
 #[path = "pack/generations.rs"]
 mod generations;
 #[path = "pack/history.rs"]
@@ -12,16 +16,18 @@ mod history;
 mod races;
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use protocol::{Failure, Oid, Tid};
-use storage::{Completion, Options, Storage, Which};
+use storage::disk::{Disk, RealDisk};
+use storage::{Completion, Kind, Location, Options, Storage, SystemClock, Which};
 use testkit::{Inbox, SimDisk};
 
 use history::History;
-use support::{mapped, number, small};
+use support::{mapped, small};
 
 fn pack(inbox: &Inbox, storage: &dyn Storage, before: Tid) -> Result<(), Failure> {
     match inbox.ask(|reply| storage.pack(before, reply)) {
@@ -99,45 +105,6 @@ fn packs_of_nothing_of_the_future_and_of_the_past_do_no_harm() {
     }
 }
 
-/// `CRASH_IMAGES` ways to lose what was not synced for each moment of a pack.
-#[test]
-fn a_crash_at_any_moment_of_a_pack_leaves_what_was_or_what_is_to_be() {
-    let disk = SimDisk::new();
-    let inbox = Inbox::new();
-    let storage = support::open(&disk, small()).unwrap();
-    let history = History::make(&*storage, &inbox, number("CRASH_SEED", 1), 60);
-    let to = history.tid(45);
-    let began = disk.op_count();
-    pack(&inbox, &*storage, to).unwrap();
-    let ended = disk.op_count();
-    let objects = storage.extent().objects;
-    let images = number("CRASH_IMAGES", 3);
-    let mut resumed = 0;
-    for ops in began..=ended {
-        for image in 0..images {
-            let seed = ops as u64 * images + image;
-            let left = disk.power_cut(ops, seed);
-            let mut check = || -> Result<(), String> {
-                let storage = support::open(&left, small()).map_err(|error| error.to_string())?;
-                history.check(&*storage, &inbox, to)?;
-                resumed += u32::from(storage.measures().pack.is_running);
-                wait_for_pack(&*storage);
-                history.check(&*storage, &inbox, to)?;
-                if storage.measures().pack.packed_to == to {
-                    history.check_dropped(&*storage, &inbox, to)?;
-                    assert_eq!(storage.extent().objects, objects);
-                }
-                Ok(())
-            };
-            if let Err(what) = check() {
-                panic!("after {ops} changes, seed {seed}: {what}\n{:#?}", disk.ops().get(ops - 1));
-            }
-        }
-    }
-    assert!(resumed > 10, "{resumed}");
-    assert!(ended - began > 30, "{} changes", ended - began);
-}
-
 /// A reader that must never go back, nor see anything but what was written.
 fn read_until(done: &AtomicBool, storage: &dyn Storage) {
     let inbox = Inbox::new();
@@ -165,10 +132,22 @@ const OBJECTS: u64 = 16;
 
 #[test]
 fn readers_and_committers_go_on_beside_packs() {
-    let storage = support::open(&SimDisk::new(), small()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location { kind: Kind::File(folder.path().join("data")), blobs: None };
+    let real: Arc<dyn Disk> = Arc::new(RealDisk);
+    let cached = Options { cache_bytes: 1 << 20, ..mapped() };
+    for storage in [
+        support::open(&SimDisk::new(), small()).unwrap(),
+        storage::open(&location, cached, &real, Arc::new(SystemClock)).unwrap(),
+        support::in_memory(small()),
+    ] {
+        go_on_beside_packs(&*storage);
+    }
+}
+
+fn go_on_beside_packs(storage: &dyn Storage) {
     let (done, packs) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
-        let storage = &*storage;
         let readers = [(); 2].map(|()| scope.spawn(|| read_until(&done, storage)));
         let packer = scope.spawn(|| {
             let inbox = Inbox::new();
@@ -192,37 +171,7 @@ fn readers_and_committers_go_on_beside_packs() {
         packer.join().unwrap();
         readers.into_iter().for_each(|reader| reader.join().unwrap());
     });
-    pack(&Inbox::new(), &*storage, Tid::MAX).unwrap();
+    pack(&Inbox::new(), storage, Tid::MAX).unwrap();
     let bytes = storage.extent().bytes;
     assert!(bytes < OBJECTS * 150 * 200 / 4, "{bytes} bytes are left");
-}
-
-#[test]
-fn without_space_a_pack_says_so_and_nothing_is_lost() {
-    let disk = SimDisk::new();
-    let inbox = Inbox::new();
-    let storage = support::open(&disk, small()).unwrap();
-    let mut history = History::make(&*storage, &inbox, 5, 40);
-    disk.set_capacity_bytes(Some(1 << 20));
-    let failure = pack(&inbox, &*storage, Tid::MAX).unwrap_err();
-    assert!(failure.to_string().contains("bytes are free"), "{failure}");
-    history.check(&*storage, &inbox, Tid::ZERO).unwrap();
-    disk.set_capacity_bytes(None);
-    history.go_on(&*storage, &inbox, 5);
-    let to = history.tid(44);
-    pack(&inbox, &*storage, Tid::MAX).unwrap();
-    history.check(&*storage, &inbox, to).unwrap();
-    history.check_dropped(&*storage, &inbox, to).unwrap();
-}
-
-#[test]
-fn a_damaged_record_stops_a_pack_and_is_named() {
-    let disk = SimDisk::new();
-    let inbox = Inbox::new();
-    let storage = support::open(&disk, Options { segment_bytes: 1 << 20, ..small() }).unwrap();
-    History::make(&*storage, &inbox, 6, 60);
-    let path = &disk.files("/data/segments", ".log")[0];
-    disk.corrupt(path, 5000);
-    let failure = pack(&inbox, &*storage, Tid::MAX).unwrap_err().to_string();
-    assert!(failure.contains("00000001.log at offset "), "{failure}");
 }

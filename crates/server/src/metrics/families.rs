@@ -44,10 +44,15 @@ impl<'a> StorageView<'a> {
     }
 
     fn last_transaction_seconds(&self) -> f64 {
-        match self.measures.last_tid {
-            Tid::ZERO => 0.0,
-            tid => tid.to_unix().as_secs_f64(),
-        }
+        unix_seconds(self.measures.last_tid)
+    }
+}
+
+/// The time of a tid; 0 for none.
+fn unix_seconds(tid: Tid) -> f64 {
+    match tid {
+        Tid::ZERO => 0.0,
+        tid => tid.to_unix().as_secs_f64(),
     }
 }
 
@@ -133,6 +138,18 @@ const COUNTS: &[OfStorage] = &[
     ("zeoxide_pack_freed_bytes", "gauge", "Bytes that the last pack has given back.", |storage| {
         Count(storage.measures.pack.bytes_freed)
     }),
+    (
+        "zeoxide_packed_to_time_seconds",
+        "gauge",
+        "The time as of which the last finished pack was, in Unix time; 0 for none.",
+        |storage| Number(unix_seconds(storage.measures.pack.finished_to)),
+    ),
+    (
+        "zeoxide_pack_finished_time_seconds",
+        "gauge",
+        "When a pack last finished since the start, in Unix time; 0 for never.",
+        |storage| Number(storage.measures.pack.finished_at.unwrap_or_default().as_secs_f64()),
+    ),
     ("zeoxide_transactions", "gauge", "Transactions begun and not ended.", |storage| {
         Count(storage.status.active_transactions)
     }),

@@ -62,8 +62,8 @@ pub(crate) trait RecordLog: Send + Sync {
     /// The tid of the revision whose data an undo brought back at `place`; may block.
     fn origin(&self, oid: Oid, place: Place) -> Result<At<Option<Tid>>, Failure>;
 
-    /// Gets ready for a pack of what is up to `to`, and names the parts that it goes through, in
-    /// tid order. May block, as all that a pack asks.
+    /// Gets ready for a pack of what is up to `to`, which is durable then, and names the parts that
+    /// it goes through, in tid order. May block, as all that a pack asks.
     fn parts(&self, to: Tid) -> Result<Vec<u32>, Failure>;
 
     /// Tells of all records of a part, in tid order.

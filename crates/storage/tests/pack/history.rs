@@ -7,7 +7,7 @@ use protocol::{Failure, Oid, Tid};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use storage::{Meta, Storage, Vote, Which};
-use testkit::Inbox;
+use testkit::{Draft, Inbox, Model, Write};
 
 /// Few objects, so that they change often.
 const OBJECTS: u64 = 12;
@@ -54,6 +54,31 @@ impl History {
             let tid = inbox.finish(&mut *transaction).unwrap();
             self.transactions.push((tid, changes));
         }
+    }
+
+    /// What was committed up to `last`.
+    pub(crate) fn until(&self, last: Tid) -> Self {
+        let count = self.transactions.partition_point(|(tid, _)| *tid <= last);
+        let transactions = self.transactions[..count].to_vec();
+        Self { random: StdRng::seed_from_u64(0), transactions }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.transactions.len()
+    }
+
+    /// All that must be there after a pack.
+    pub(crate) fn packed(&self, to: Tid) -> Model {
+        let mut model = Model::new();
+        for (tid, changes) in &self.transactions {
+            let mut draft = Draft::default();
+            for (oid, data) in changes {
+                draft.write(*oid, Write::Restore(data.clone()));
+            }
+            model.apply(*tid, &draft);
+        }
+        model.pack(to);
+        model
     }
 
     fn data(&mut self, oid: Oid) -> Bytes {

@@ -18,6 +18,7 @@ pub mod durability;
 pub mod hammer;
 pub mod large;
 pub mod order;
+pub mod packs;
 pub mod past;
 pub mod reads;
 pub mod refusals;
@@ -142,6 +143,10 @@ macro_rules! conformance {
             past::a_copy_of_a_storage_is_equal,
             past::all_objects_are_walked_through,
             past::what_a_cache_missed_is_told_from_far_back,
+            packs::a_pack_drops_what_was_superseded,
+            packs::any_time_may_be_packed_to,
+            packs::a_reader_may_pack_and_all_hear_of_it,
+            packs::what_is_packed_cannot_be_undone,
             refusals::a_read_only_server_refuses_writers,
             refusals::a_read_only_connection_cannot_write,
             refusals::an_unknown_storage_is_refused,
@@ -181,6 +186,7 @@ macro_rules! conformance {
             durability::new_oids_do_not_repeat_after_a_restart,
             durability::a_directory_has_one_server,
             past::the_past_survives_a_kill,
+            packs::a_pack_survives_a_kill,
         }
     };
     (@tests $($group:ident::$case:ident,)*) => {

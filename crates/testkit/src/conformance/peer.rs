@@ -27,6 +27,8 @@ pub(crate) struct Peer {
     answers: BTreeMap<u64, Reply>,
     finishes: BTreeSet<u64>,
     transactions: i128,
+    /// How many objects there are, as it was told last.
+    pub(crate) length: Option<u64>,
     /// Invalidations that were received.
     pub(crate) heard: Vec<(Tid, Vec<Oid>)>,
     pub(crate) blobs: Downloads,
@@ -56,6 +58,7 @@ impl Peer {
             answers: BTreeMap::new(),
             finishes: BTreeSet::new(),
             transactions: 0,
+            length: None,
             heard: Vec::new(),
             blobs: Downloads::default(),
             last: Tid::ZERO,
@@ -148,7 +151,10 @@ impl Peer {
     /// Handles one message, or waits for bytes.
     fn step(&mut self) -> Option<Event> {
         match self.wire.handle_input(&mut self.input).expect("the server speaks the protocol") {
-            Some(Incoming::Push(Push::Info { .. })) => None,
+            Some(Incoming::Push(Push::Info { length, .. })) => {
+                self.length = Some(length);
+                None
+            }
             Some(Incoming::Push(Push::Invalidate { tid, oids })) => {
                 self.advance(tid);
                 self.heard.push((tid, oids.to_vec()));

@@ -205,12 +205,7 @@ impl SegmentLog {
     fn write_sidecar(&self, segment: &Segment, block: &Block) -> io::Result<()> {
         if self.sync == Sync::None {
             // A sidecar must not say more than a power cut leaves of its segment.
-            segment.file.sync()?;
-            // Nothing that is done under the writer's lock waits for a checkpoint.
-            let mut writer = self.writer();
-            if writer.segment.number == segment.number {
-                writer.durable = writer.durable.max(block.to);
-            }
+            self.make_durable(segment, block.to)?;
         }
         let path = self.files.sidecar_path(segment.number);
         let offset = segment.sidecar_bytes.load(Ordering::Relaxed);

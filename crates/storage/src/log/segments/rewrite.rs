@@ -24,6 +24,7 @@ use super::{Files, Segment, SegmentLog, format, numbered};
 use crate::disk::Open;
 use crate::index::Place;
 use crate::log::{Plan, RecordLog as _, Rewritten};
+use crate::open::Sync;
 
 /// What a disk must have beyond the segment that is written anew, so that commits go on.
 const MARGIN_BYTES: u64 = 16 << 20;
@@ -35,6 +36,15 @@ const START: u64 = SEGMENT_HEADER_BYTES as u64;
 impl SegmentLog {
     /// The numbers of the segments that may have transactions up to `to`.
     pub(super) fn numbers_up_to(&self, to: Tid) -> Result<Vec<u32>, Failure> {
+        if self.sync == Sync::None {
+            // Or a power cut could take what has superseded what the pack drops.
+            let (segment, tail) = {
+                let writer = self.writer();
+                (Arc::clone(&writer.segment), writer.tail)
+            };
+            let durable = self.make_durable(&segment, tail);
+            durable.map_err(|error| trouble(&segment.path, tail, &error))?;
+        }
         let segments = self.segments.load();
         let asked = segments.iter().take_while(|segment| segment.marks.first().after < to);
         let asked: Vec<_> = asked.collect();
@@ -111,7 +121,10 @@ impl SegmentLog {
             return copied.map(|_| Rewritten::Cancelled);
         };
         let freed = old.marks.end().saturating_sub(copy.segment.marks.end());
-        self.swap(old, copy, &path, plan)?;
+        self.swap(old, copy, &path, plan).inspect_err(|_| {
+            // If it was not renamed, it is of no use either.
+            let _ = self.files.disk.remove(&path);
+        })?;
         self.bytes.fetch_sub(freed, std::sync::atomic::Ordering::Relaxed);
         Ok(Rewritten::Freed(freed))
     }

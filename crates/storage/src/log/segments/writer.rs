@@ -75,6 +75,16 @@ impl SegmentLog {
         Ok(())
     }
 
+    /// Syncs a segment, which has all up to `end`; nobody who commits waits for it.
+    pub(super) fn make_durable(&self, segment: &Segment, end: u64) -> io::Result<()> {
+        segment.file.sync()?;
+        let mut writer = self.writer();
+        if writer.segment.number == segment.number {
+            writer.durable = writer.durable.max(end);
+        }
+        Ok(())
+    }
+
     /// Marks what the writer remembers as due for the sidecar.
     pub(super) fn hand_over_block(&self, writer: &mut Writer) {
         let mut block = std::mem::replace(&mut writer.block, Block::empty(writer.tail));
