@@ -100,3 +100,16 @@ fn requests_wait_while_much_output_is_unsent() {
     }
     assert!(!talk.has_input());
 }
+
+/// What is left is told before the answer; who does not wait is answered at once, and readers may ask.
+#[test]
+fn the_end_of_a_pack_is_told_before_its_answer() {
+    let left = Incoming::Push(Push::Info { length: 3, size: 4 });
+    for read_only in [false, true] {
+        let mut talk = Talk::registered(read_only);
+        let pack = talk.send(&Request::Pack { before: Tid::MAX, wait: true });
+        assert_eq!(talk.exchange(), [left.clone(), reply(pack, Reply::Done)]);
+        let pack = talk.send(&Request::Pack { before: Tid::MAX, wait: false });
+        assert_eq!(talk.exchange(), [reply(pack, Reply::Done), left.clone()]);
+    }
+}
