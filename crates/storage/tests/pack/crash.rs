@@ -38,7 +38,8 @@ impl Story {
         let reply = inbox.reply_to();
         let ticket = reply.ticket;
         storage.pack(to, reply);
-        while commits_beside && storage.measures().pack.is_running {
+        // Few, also where the pack's thread has to wait: each moment of the story is tried.
+        while commits_beside && history.len() < 100 && storage.measures().pack.is_running {
             history.go_on(&*storage, &inbox, 1);
             answered.push(disk.op_count());
         }
