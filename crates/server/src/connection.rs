@@ -186,26 +186,29 @@ impl Connection {
 
     /// Handles what was read and what is in the mailbox.
     pub fn handle(&mut self) -> Result<(), Closed> {
-        if let Some(tls) = &mut self.tls {
-            self.heard |= tls.has_input();
-            if let Err(error) = tls.open(&mut self.input) {
-                self.take_leave(Closed::Tls(error))?;
-            }
+        let received = match &self.tls {
+            Some(tls) => tls.unopened(),
+            None if self.input_is_lent => 0,
+            None => self.input.len().saturating_sub(self.kept),
+        };
+        self.heard |= received > 0;
+        self.place.traffic.received(received);
+        if let Some(tls) = &mut self.tls
+            && let Err(error) = tls.open(&mut self.input)
+        {
+            self.take_leave(Closed::Tls(error))?;
         }
-        self.heard |= !self.input.is_empty();
-        if self.input_is_lent {
-            return self.go_on();
-        }
-        self.place.traffic.received(self.input.len().saturating_sub(self.kept));
         let gone_on = self.go_on();
-        self.kept = self.input.len();
+        if !self.input_is_lent {
+            self.kept = self.input.len();
+        }
         gone_on
     }
 
     fn go_on(&mut self) -> Result<(), Closed> {
         match self.place.server.phase() {
             Phase::Stopped => return Err(Closed::Stopped),
-            _ if self.reason.is_some() => return self.check_leaving(),
+            _ if self.reason.is_some() => return self.handle_leave(),
             Phase::Stopping => return self.handle_stop(),
             Phase::Serving => (),
         }
@@ -321,6 +324,15 @@ impl Connection {
         (self.deaf, self.leaving) = (true, true);
         self.reason.get_or_insert(why);
         Ok(())
+    }
+
+    /// The peer may not want to hear [`Self::take_leave`], but cannot stay for that.
+    fn handle_leave(&mut self) -> Result<(), Closed> {
+        self.check_patience()?;
+        if self.place.traffic.is_late.load(Ordering::Relaxed) {
+            return Err(Closed::Unanswered);
+        }
+        self.check_leaving()
     }
 
     /// What the socket gets.

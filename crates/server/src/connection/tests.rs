@@ -276,6 +276,20 @@ fn a_client_that_reads_is_told_of_a_transaction_of_any_size() {
 }
 
 #[test]
+fn a_stopping_server_does_not_spin_over_a_client_that_does_not_read() {
+    let server = server(&[]);
+    let mut pair = Pair::registered(&server);
+    pair.commit(1, &[7; 2 << 20]);
+    pair.ask(&Request::LoadBefore { oid: Oid(1), before: Tid::MAX }).unwrap();
+    pair.connection.handle().unwrap();
+    server.enter(Phase::Stopping);
+    pair.connection.handle().unwrap();
+    pair.connection.consume(pair.connection.output().len() - 10).unwrap();
+    assert!(!pair.connection.has_work(), "all that is left is to be written");
+    assert!(matches!(pair.receive(), Err(Closed::Stopped)));
+}
+
+#[test]
 fn a_stopping_server_answers_a_finish_and_nothing_else() {
     let server = server(&[]);
     let mut pair = Pair::registered(&server);

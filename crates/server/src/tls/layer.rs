@@ -43,9 +43,9 @@ impl Layer {
         self.input = input;
     }
 
-    /// Whether something was read.
-    pub(crate) fn has_input(&self) -> bool {
-        !self.input.is_empty()
+    /// How much was read and is not opened. In bytes.
+    pub(crate) fn unopened(&self) -> usize {
+        self.input.len()
     }
 
     pub(crate) fn output(&self) -> &Output {
