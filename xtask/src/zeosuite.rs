@@ -145,7 +145,9 @@ const REFERENCE: &str = "\
     [blob_dir? --blob-dir {blob_dir}] [read_only? --read-only] --protocol {protocol} \
     [invalidation_queue_size? --invalidation-queue-size {invalidation_queue_size}] \
     [invalidation_age? --invalidation-age {invalidation_age}] \
-    [transaction_timeout? --transaction-timeout {transaction_timeout}] --opaque --ccr-fix";
+    [transaction_timeout? --transaction-timeout {transaction_timeout}] \
+    [ssl_cert? --ssl-cert {ssl_cert} --ssl-key {ssl_key} --ssl-auth {ssl_auth}] \
+    [ssl_password? --ssl-password {ssl_password}] --opaque --ccr-fix";
 
 /// Far more than a run takes; each test has its own, shorter limit.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
