@@ -267,8 +267,10 @@ impl Connection {
             Closed::ByClient => info!(peer, "disconnected"),
             Closed::Io(_) | Closed::Stopped => info!(peer, "disconnected: {said}"),
             Closed::Finished | Closed::Unanswered => debug!(peer, "closed: {said}"),
-            // At a port that anybody can reach, it happens all day long, too.
-            Closed::Tls(_) => info!(peer, "closed: {said}"),
+            Closed::Tls(_) => match self.place.server.tells_of_tls() {
+                Some(suppressed) => info!(peer, suppressed, "closed: {said}"),
+                None => debug!(peer, "closed: {said}"),
+            },
             Closed::Answer(_) | Closed::AnswerTooLong(_) | Closed::Cut(_) | Closed::Session(_) => {
                 warn!(peer, "closed: {said}")
             }

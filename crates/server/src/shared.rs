@@ -35,6 +35,8 @@ struct Registry {
     /// By those who are not connected any more.
     gone: (u64, u64),
     warned: Warned,
+    /// Of clients that TLS does not let in.
+    told: Warned,
 }
 
 /// What the server knows of a connection.
@@ -187,6 +189,12 @@ impl Server {
             waiting_bytes: sum.waiting_bytes + mailbox.waiting_bytes() as u64,
             ..sum
         })
+    }
+
+    /// Whether to tell now that TLS does not let a client in, and then how often it was not told
+    /// since the last time: ZEO's clients try again at once, hundreds of times a second.
+    pub(crate) fn tells_of_tls(&self) -> Option<u64> {
+        self.lock().told.now()
     }
 
     pub(crate) fn phase(&self) -> Phase {

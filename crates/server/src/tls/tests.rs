@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
+    KeyIdMethod, KeyPair, RevokedCertParams, date_time_ymd,
+};
 use rustls::pki_types::UnixTime;
 use tempfile::TempDir;
 
@@ -150,6 +153,36 @@ fn clients_are_let_in_by_their_authority_or_by_their_own_certificate() {
     assert!(!lets_in(path, &signed_by(&stranger), 0));
     assert!(!lets_in(path, stranger.der(), 0));
     assert!(!lets_in(&path.join("leaf.pem"), &signed_by(&authority), 0));
+}
+
+#[test]
+fn a_certificate_that_its_authority_revoked_lets_nobody_in() {
+    let authority = issuer(IsCa::Ca(BasicConstraints::Unconstrained));
+    let signed = |serial: u64| {
+        let mut params = CertificateParams::new(["client".to_owned()]).unwrap();
+        params.serial_number = Some(serial.into());
+        params.signed_by(&KeyPair::generate().unwrap(), &authority).unwrap().der().clone()
+    };
+    let revoked = RevokedCertParams {
+        serial_number: 5.into(),
+        revocation_time: date_time_ymd(2026, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2026, 1, 1),
+        next_update: date_time_ymd(4000, 1, 1),
+        crl_number: 1.into(),
+        issuing_distribution_point: None,
+        revoked_certs: vec![revoked],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let list = pem("X509 CRL", list.signed_by(&authority).unwrap().der());
+    let directory = files(&[("authority", &pem("CERTIFICATE", authority.der())), ("list", &list)]);
+    assert!(!lets_in(directory.path(), &signed(5), 0));
+    assert!(lets_in(directory.path(), &signed(6), 0));
+    fs::remove_file(directory.path().join("list")).unwrap();
+    assert!(lets_in(directory.path(), &signed(5), 0));
 }
 
 #[test]
