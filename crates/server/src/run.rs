@@ -228,8 +228,9 @@ impl Lifetime {
         });
         self.hung_up.store(signal == Some(SIGHUP), Ordering::Relaxed);
         self.impatient.store(true, Ordering::Relaxed);
-        info!(signal, "stopping");
         self.server.enter(Phase::Stopping);
+        // Not before: who reads it may ask at once how the server is.
+        info!(signal, "stopping");
         stop_accepting();
         let left = self.server.wait_until_empty(FINISH_PATIENCE);
         if left == 0 {
