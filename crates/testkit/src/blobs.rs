@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use protocol::{Failure, Oid, Tid};
-use storage::{BlobFile, Completion, Meta, Storage, Upload, Vote};
+use storage::{BlobFile, Completion, Meta, Storage, Upload};
 
 use crate::inbox::{Inbox, NotCommitted};
 
@@ -34,10 +34,7 @@ impl Inbox {
         let upload = self.upload(storage, &[blob])?;
         let mut transaction = storage.begin(Meta { status: b' ', ..Meta::default() });
         transaction.store_blob(oid, serial, Bytes::from_static(b"has a blob"), upload)?;
-        match self.vote(&mut *transaction)? {
-            Vote::Promised | Vote::Determined(_) => Ok(self.finish(&mut *transaction)?),
-            Vote::Conflicts(conflicts) => Err(NotCommitted::Conflicts(conflicts)),
-        }
+        self.vote_and_finish(&mut *transaction)
     }
 
     /// The blob of a revision.

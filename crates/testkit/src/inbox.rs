@@ -152,8 +152,16 @@ impl Inbox {
         for &(oid, serial, data) in records {
             transaction.store(oid, serial, Bytes::copy_from_slice(data))?;
         }
-        match self.vote(&mut *transaction)? {
-            Vote::Promised | Vote::Determined(_) => Ok(self.finish(&mut *transaction)?),
+        self.vote_and_finish(&mut *transaction)
+    }
+
+    /// Commits what is stored.
+    pub(crate) fn vote_and_finish(
+        &self,
+        transaction: &mut dyn Transaction,
+    ) -> Result<Tid, NotCommitted> {
+        match self.vote(transaction)? {
+            Vote::Promised | Vote::Determined(_) => Ok(self.finish(transaction)?),
             Vote::Conflicts(conflicts) => Err(NotCommitted::Conflicts(conflicts)),
         }
     }

@@ -229,7 +229,10 @@ fn a_database_that_was_not_imported_is_not_taken_for_an_empty_one() {
     let root = directory([("Data.fs", "FS21, and a transaction")]);
     for arguments in [&["-f", "Data.fs"][..], &["--storage=1=file:Data.fs.zeoxide"]] {
         let line = refusal(root.path(), &[&[ANYWHERE], arguments].concat());
-        assert!(line.contains("Data.fs has data") && line.contains("`zeoxide import`"), "{line}");
+        assert!(
+            line.contains("Data.fs has data") && line.contains("docs/configuration.md says how"),
+            "{line}"
+        );
     }
     // Nor is one where somebody only made the directory.
     fs::create_dir(root.path().join("Data.fs.zeoxide")).unwrap();
