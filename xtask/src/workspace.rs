@@ -69,8 +69,18 @@ impl Workspace {
 }
 
 /// The cargo that runs this program, so that a toolchain override carries over.
+///
+/// It is not told what cargo told this program of its own package: build scripts that look at that
+/// (ring's does) would run again, and all that depends on them would be built again, each time that
+/// somebody else calls cargo.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 fn package(value: &Value) -> Package {

@@ -97,8 +97,7 @@ impl Server {
     /// Builds it as it is shipped.
     pub(crate) fn build(&self) -> anyhow::Result<()> {
         let Some(package) = &self.package else { return Ok(()) };
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
+        let status = cargo()
             .args(["build", "--quiet", "--release", "--package", package])
             .status()
             .context("running cargo")?;
@@ -203,6 +202,21 @@ fn expand(text: &str, protocol: &str, folder: &Path, port: u16) -> String {
         .replace("{protocol}", protocol)
         .replace("{scheme}", scheme)
         .replace("{is_msgpack}", if protocol == "msgpack" { "true" } else { "false" })
+}
+
+/// The cargo that runs this program.
+///
+/// It is not told what cargo told this program of its own package: build scripts that look at that
+/// (ring's does) would run again, and with all that depends on them this very program would be
+/// replaced while it runs.
+fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars() {
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Cargo's target folder: that of this program, if it was built there.

@@ -145,11 +145,15 @@ impl Connection {
         &mut self,
         Scratch(scratch): &mut Scratch,
     ) -> anyhow::Result<Option<Received>> {
-        let count = match self.stream.read(scratch) {
-            Ok(0) => bail!("the server closed a connection"),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error).context("reading from the server"),
+        let count = loop {
+            match self.stream.read(scratch) {
+                Ok(0) => bail!("the server closed a connection"),
+                Ok(count) => break count,
+                // A read with a time limit, when this process was stopped and goes on.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error).context("reading from the server"),
+            }
         };
         self.bytes.1 += count as u64;
         self.input.extend_from_slice(scratch.get(..count).unwrap_or_default());

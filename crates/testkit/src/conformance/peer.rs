@@ -196,6 +196,8 @@ impl Peer {
                 self.input.extend_from_slice(buffer.get(..count).expect("that many were read"));
                 true
             }
+            // Whoever was stopped and goes on (a machine that sleeps) has read nothing yet.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
             // The second one: without a farewell of TLS, as a server ends that had a bad client.
             Err(error)
                 if matches!(
