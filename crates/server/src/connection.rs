@@ -258,8 +258,10 @@ impl Connection {
         };
         let said = OneLine(why);
         match why {
-            // Health checks connect and go, all day long.
-            Closed::ByClient | Closed::Io(_) if !self.heard => debug!(peer, "closed: {said}"),
+            // Health checks connect and go, all day long, also just when the server stops.
+            Closed::ByClient | Closed::Io(_) | Closed::Stopped if !self.heard => {
+                debug!(peer, "closed: {said}");
+            }
             Closed::ByClient | Closed::Io(_) if !self.input.is_empty() => {
                 info!(peer, "disconnected in the middle of a message: {said}");
             }

@@ -5,7 +5,8 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use protocol::{Failure, Oid, Tid, TransactionFault};
@@ -23,6 +24,15 @@ fn writes(storage: &dyn Storage, oid: Oid, serial: Tid, data: &[u8]) -> Box<dyn 
     let mut transaction = storage.begin(support::meta());
     transaction.store(oid, serial, Bytes::copy_from_slice(data)).unwrap();
     transaction
+}
+
+/// Who is timed out hears of it first, and then its locks are given up, on the storage's thread.
+fn wait_until_nobody_holds_locks(storage: &dyn Storage) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while storage.lock_state().held_since.is_some() {
+        assert!(Instant::now() < deadline, "locks are held: {:?}", storage.lock_state());
+        thread::yield_now();
+    }
 }
 
 #[test]
@@ -46,7 +56,7 @@ fn who_holds_locks_for_too_long_is_aborted_and_others_go_on() {
     assert_eq!(finished, Err(TransactionFault::NotVoted.into()));
     assert!(storage.measures().timeouts >= 1);
     drop((first, second));
-    assert_eq!(storage.lock_state().held_since, None);
+    wait_until_nobody_holds_locks(&*storage);
     assert_eq!(storage.lock_state().waiting, 0);
 }
 
@@ -94,5 +104,5 @@ fn a_finish_at_the_last_moment_is_a_commit_or_a_timeout_and_never_both() {
             }
         }
     }
-    assert_eq!(storage.lock_state().held_since, None);
+    wait_until_nobody_holds_locks(&*storage);
 }

@@ -78,7 +78,8 @@ fn toml_says_what_the_command_line_says() {
         .replace("127.0.0.1:8101", "127.0.0.1:0")
         .replace("\"/run/", "\"/")
         .replace("\"/", &here)
-        .replace("file:/", &format!("file:{}/", root.path().display()));
+        .replace("file:/", &format!("file:{}/", root.path().display()))
+        .replace("blobs=/", &format!("blobs={}/", root.path().display()));
     fs::write(root.path().join("server.toml"), text).unwrap();
     let server = serve_in(root.path(), &["--config=server.toml"]);
     let [zeo, proto] = server.urls() else { panic!("{:?}", server.urls()) };
@@ -87,6 +88,7 @@ fn toml_says_what_the_command_line_says() {
     Client::register(server.connect(0), "1");
     assert!(root.path().join("zeoxide.pid").exists());
     assert!(root.path().join("data/filestorage/Data.fs.zeoxide").is_dir());
+    assert!(root.path().join("data/blobstorage").is_dir());
     assert_eq!(server.stop(), [""; 0]);
     assert!(has_line(&root.path().join("data/log/zeo.log"), "stopped"));
 }
