@@ -36,5 +36,6 @@ pub use error::{
 pub use options::{Listener, Notice, Options};
 pub use past::{Records, Transactions};
 pub use session::{RequestTooLong, Session, SessionError};
+pub use stream::Stream;
 pub use tls::{Identity, Tls, TlsError};
 pub use transaction::{Metadata, Transaction, Vote};

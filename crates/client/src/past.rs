@@ -54,6 +54,12 @@ impl Client {
     pub fn pack(&self, before: Tid) -> Result<(), CallError> {
         done(self.call(&Request::Pack { before, wait: true })?)
     }
+
+    /// Same as [`Self::pack`], but waits only until the server has been asked. Nothing is told of
+    /// what becomes of it, not even that another pack is under way.
+    pub fn ask_for_pack(&self, before: Tid) -> Result<(), CallError> {
+        done(self.call(&Request::Pack { before, wait: false })?)
+    }
 }
 
 /// Transactions, as [`Client::transactions`] gives them. After an error there are no further ones.

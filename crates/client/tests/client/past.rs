@@ -38,7 +38,9 @@ fn what_was_committed_is_told() {
 
         let before = Tid::from_unix(Duration::from_secs(1_795_408_839));
         client.pack(before).unwrap();
-        assert_eq!(server.world.state().packed, Some(before));
+        assert_eq!(server.world.state().packed, Some((before, true)));
+        client.ask_for_pack(before).unwrap();
+        assert_eq!(server.world.state().packed, Some((before, false)));
     });
 }
 

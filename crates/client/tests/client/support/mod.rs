@@ -50,7 +50,8 @@ pub(crate) struct State {
     pub(crate) iterators_are_lost: bool,
     /// Iterators that a client has ended.
     pub(crate) iterators_ended: u64,
-    pub(crate) packed: Option<Tid>,
+    /// As of when, and whether the client waits for it.
+    pub(crate) packed: Option<(Tid, bool)>,
     blobs: BTreeMap<(Oid, Tid), Bytes>,
     next_oid: u64,
     peers: BTreeMap<u64, Peer>,

@@ -127,7 +127,7 @@ impl<C: Codec> Connection<C> {
                     state.iterators_ended += u64::from(extras.iterators.remove(&number).is_some());
                 }
             }
-            Request::Pack { before, .. } => state.packed = Some(before),
+            Request::Pack { before, wait } => state.packed = Some((before, wait)),
             Request::LoadBlob { oid, serial } => return self.load_blob(oid, serial, state, stream),
             Request::History { oid, count } => return Ok(state.history(oid, count)),
             Request::UndoLog(wanted) => return Ok(state.undo_log(&wanted)),
