@@ -133,11 +133,11 @@ pub(crate) const STEPS: &[Step] = &[
     ),
     step(
         "administration",
-        "the administration command's questions to the tokio server",
+        "the administration command, with the tokio server",
         Cargo(
             // As seen from the package's folder, where its tests run.
             &[("ZEOXIDE_TEST_SERVER", "../../target/release/zeoxide-tokio")],
-            &["test", "--package=zeoxide", "--test=all", "status"],
+            &["test", "--package=zeoxide", "--test=all"],
         ),
     ),
     step("datafs", "Data.fs files that ZODB makes at random, copied and read", Xtask(&["datafs"])),

@@ -11,7 +11,9 @@
 mod cmd;
 mod copy;
 mod interrupt;
+mod pack_status;
 mod progress;
+mod server;
 mod text;
 
 use std::io;
@@ -30,6 +32,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Status(cmd::status::Options),
+    Pack(cmd::pack::Options),
     Dump(cmd::dump::Options),
     Verify(cmd::verify::Options),
     Copy(cmd::copy::Options),
@@ -55,6 +58,7 @@ enum End {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Status(options) => cmd::status::run(&options),
+        Command::Pack(options) => cmd::pack::run(&options),
         Command::Dump(options) => cmd::dump::run(&options),
         Command::Verify(options) => cmd::verify::run(&options),
         Command::Copy(options) => cmd::copy::run(&options),

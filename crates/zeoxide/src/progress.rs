@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::pack_status::PackStatus;
 use crate::text::size;
 
 /// How far something that takes long is, told on standard error.
@@ -34,9 +35,36 @@ impl Progress {
             return Self(Kind::Lines(Lines::new(what, first, total, Instant::now())));
         }
         let bar = ProgressBar::new(total).with_message(what).with_position(first);
-        bar.set_style(ProgressStyle::with_template(TEMPLATE).expect("it is well-formed"));
+        bar.set_style(style(TEMPLATE));
         bar.reset_eta();
         Self(Kind::Bar(bar))
+    }
+
+    /// Of a pack, for [`Self::tell_pack`]. Shows nothing until that is called.
+    pub(crate) fn of_pack(what: &'static str) -> Self {
+        let mut progress = Self::new(what, 0, 0);
+        match &mut progress.0 {
+            Kind::Bar(bar) => bar.set_style(style(PACK_TEMPLATE)),
+            // A pack that is not done at once may take hours: it is told soon that it goes on.
+            Kind::Lines(lines) => lines.due = lines.began + FIRST_PACK_LINE_AFTER,
+        }
+        progress
+    }
+
+    /// The pack is there.
+    pub(crate) fn tell_pack(&mut self, pack: PackStatus) {
+        match &mut self.0 {
+            Kind::Bar(bar) => {
+                bar.set_length(pack.parts);
+                bar.set_prefix(format!("{pack}"));
+                bar.set_position(pack.parts_done);
+            }
+            Kind::Lines(lines) => {
+                if lines.is_due(Instant::now()) {
+                    eprintln!("{}: {pack}", lines.what);
+                }
+            }
+        }
     }
 
     /// `done` bytes are done.
@@ -65,20 +93,34 @@ impl Lines {
     }
 
     fn line(&mut self, done: u64, now: Instant) -> Option<String> {
-        if now < self.due {
+        if !self.is_due(now) {
             return None;
         }
-        self.due = now + INTERVAL;
         let seconds = now.duration_since(self.began).as_secs_f64();
         let rate = done.saturating_sub(self.first) as f64 / seconds.max(0.001);
         let percent = done.saturating_mul(100).checked_div(self.total).unwrap_or(100);
         let (what, total) = (self.what, size(self.total));
         Some(format!("{what}: {percent} % of {total}, {}/s", size(rate as u64)))
     }
+
+    /// Once in each interval.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.due;
+        if is_due {
+            self.due = now + INTERVAL;
+        }
+        is_due
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("it is well-formed")
 }
 
 const TEMPLATE: &str =
     "{msg} [{bar:30}] {percent} % {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
+const PACK_TEMPLATE: &str = "{msg} [{bar:30}] {prefix} {elapsed}";
+const FIRST_PACK_LINE_AFTER: Duration = Duration::from_millis(500);
 const INTERVAL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -3,5 +3,6 @@
 pub(crate) mod bench;
 pub(crate) mod copy;
 pub(crate) mod dump;
+pub(crate) mod pack;
 pub(crate) mod status;
 pub(crate) mod verify;

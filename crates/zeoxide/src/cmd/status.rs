@@ -1,17 +1,17 @@
 //! `zeoxide status`: the counters of a server's storages.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::os::unix::net::UnixStream;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use codecs::{Address, Endpoint};
-use protocol::{Tid, frame};
+use anyhow::Result;
+use codecs::Endpoint;
+use protocol::Tid;
 use serde_json::Value;
 
 use crate::End;
+use crate::pack_status::PackStatus;
+use crate::server::Connect;
 use crate::text::{parse_tid, time};
 
 /// Print what a server counts, for each of its storages
@@ -25,88 +25,20 @@ pub(crate) struct Options {
     /// Print the server's own JSON
     #[arg(long)]
     json: bool,
-    /// How long the server may take for each step
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: u64,
+    #[command(flatten)]
+    connect: Connect,
 }
 
 pub(crate) fn run(options: &Options) -> Result<End> {
-    let timeout = Duration::from_secs(options.timeout);
-    let answer = ask(&options.url.address, timeout)
-        .with_context(|| format!("{} does not tell its status", options.url))?;
-    let storages: BTreeMap<String, BTreeMap<String, Value>> = serde_json::from_slice(&answer)
-        .with_context(|| format!("{} answers something that is no status", options.url))?;
+    let status = options.connect.ask_status(&options.url)?;
     let mut out = io::stdout().lock();
     if options.json {
-        out.write_all(&answer)?;
+        out.write_all(&status.text)?;
         writeln!(out)?;
     } else {
-        out.write_all(table(&storages).as_bytes())?;
+        out.write_all(table(&status.storages).as_bytes())?;
     }
     Ok(End::Good)
-}
-
-/// The body of the answer: the server speaks first, and its first frame is a greeting.
-fn ask(address: &Address, timeout: Duration) -> Result<Vec<u8>> {
-    let mut stream = connect(address, timeout).context("cannot connect")?;
-    read_frame(&mut stream, GREETING_BYTES_MAX).context("no greeting came")?;
-    let mut question = Vec::new();
-    let fits = frame::write(&mut question, |body| body.extend_from_slice(b"ruok"));
-    debug_assert!(fits, "four bytes are not too long");
-    stream.write_all(&question).context("cannot ask")?;
-    read_frame(&mut stream, ANSWER_BYTES_MAX).context("no answer came")
-}
-
-fn read_frame(stream: &mut dyn Read, limit: u32) -> Result<Vec<u8>> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).map_err(timed_out)?;
-    let length = u32::from_be_bytes(length);
-    if length > limit {
-        bail!("a message of {length} bytes is announced; is this a listener of zeoxide or ZEO?");
-    }
-    let mut body = Vec::new();
-    let read = stream.take(length.into()).read_to_end(&mut body).map_err(timed_out)?;
-    if u32::try_from(read) != Ok(length) {
-        bail!("the connection was closed in the middle of a message");
-    }
-    Ok(body)
-}
-
-/// The system calls it "temporarily unavailable".
-fn timed_out(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "timed out"),
-        _ => error,
-    }
-}
-
-trait Stream: Read + Write {}
-
-impl<T: Read + Write> Stream for T {}
-
-fn connect(address: &Address, timeout: Duration) -> io::Result<Box<dyn Stream>> {
-    match address {
-        Address::Unix(path) => {
-            let stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(timeout))?;
-            stream.set_write_timeout(Some(timeout))?;
-            Ok(Box::new(stream))
-        }
-        Address::Tcp { host, port } => {
-            let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-            for address in (host.as_str(), *port).to_socket_addrs()? {
-                match TcpStream::connect_timeout(&address, timeout) {
-                    Ok(stream) => {
-                        stream.set_read_timeout(Some(timeout))?;
-                        stream.set_write_timeout(Some(timeout))?;
-                        return Ok(Box::new(stream));
-                    }
-                    Err(error) => last = error,
-                }
-            }
-            Err(last)
-        }
-    }
 }
 
 /// A column for each storage; what a server does not tell has no line.
@@ -158,6 +90,9 @@ fn cell(key: &str, value: &Value) -> String {
             seconds.as_f64().map_or_else(|| seconds.to_string(), since)
         }
         ("lock_time", Value::Null) => "nobody".to_owned(),
+        ("pack", pack) => {
+            PackStatus::parse(pack).map_or_else(|| pack.to_string(), |status| status.to_string())
+        }
         (_, Value::String(text)) => text.clone(),
         (_, other) => other.to_string(),
     }
@@ -184,11 +119,9 @@ const COUNTERS: &[(&str, &str)] = &[
     ("waiting", "votes that wait"),
     ("lock_time", "locks held"),
     ("timeout-thread-is-alive", "transaction timeout"),
+    // Of ours only, once there was a pack.
+    ("pack", "pack"),
 ];
-
-const GREETING_BYTES_MAX: u32 = 4096;
-/// Some hundred bytes for each storage.
-const ANSWER_BYTES_MAX: u32 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -199,7 +132,8 @@ mod tests {
         let json = r#"{
             "1": {"loads": 5, "lock_time": null, "timeout-thread-is-alive": "stub",
                   "last-transaction": "040cb6c104444444", "new": 1},
-            "main": {"loads": 123456, "lock_time": 1795426215.5, "last-transaction": "0000000000000000"}
+            "main": {"loads": 123456, "lock_time": 1795426215.5, "last-transaction": "0000000000000000",
+                     "pack": {"running": true, "parts_done": 1, "parts": 3, "bytes_freed": 2048}}
         }"#;
         let wanted = "\
 storage                                                         1                               main
@@ -207,6 +141,7 @@ last transaction     040cb6c104444444 (2026-11-01T00:01:01.000000Z)             
 loads                                                           5                             123456
 locks held                                                 nobody  since 2026-11-23T09:30:15.500000Z
 transaction timeout                                          none                                  -
+pack                                                           -         1 of 3 parts, 2.0 KiB freed
 ";
         let squeeze = |text: &str| {
             text.lines()

@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread::JoinHandle;
 
-use testkit::server::ServerProcess;
+use testkit::tls::Certificates;
 
-use crate::run;
+use crate::{run, start_server};
 
 /// A server that greets, reads a question, answers, and goes.
 fn server(greeting: &'static [u8], answer: &'static [u8]) -> (String, JoinHandle<Vec<u8>>) {
@@ -61,11 +61,6 @@ fn what_is_no_server_is_told() {
 
 #[test]
 fn a_real_server_tells_its_status_on_every_listener() {
-    let Ok(program) = std::env::var("ZEOXIDE_TEST_SERVER") else {
-        println!("skipped: ZEOXIDE_TEST_SERVER names no server");
-        return;
-    };
-    let program = std::fs::canonicalize(program).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let arguments = [
         "--listen=zeo://127.0.0.1:0",
@@ -75,8 +70,7 @@ fn a_real_server_tells_its_status_on_every_listener() {
         "--storage=1=memory:",
         "--storage=other=memory:",
     ];
-    let arguments = arguments.map(str::to_owned);
-    let server = ServerProcess::start(program.to_str().unwrap(), &arguments, folder.path());
+    let Some(server) = start_server(&arguments, folder.path()) else { return };
     for url in server.urls() {
         let url = url.replace("socket", folder.path().join("socket").to_str().unwrap());
         let (status, text, errors) = run(["status", &url]);
@@ -85,5 +79,46 @@ fn a_real_server_tells_its_status_on_every_listener() {
         assert_eq!(head, ["storage", "1", "other"]);
         assert!(text.lines().any(|line| line.starts_with("connections")), "{text}");
     }
+    server.kill();
+}
+
+#[test]
+fn a_server_with_tls_is_asked_with_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut arguments =
+        vec!["--listen=zeo://127.0.0.1:0".to_owned(), "--storage=1=memory:".to_owned()];
+    arguments.extend(Certificates::shared().write(folder.path()));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let Some(server) = start_server(&arguments, folder.path()) else { return };
+    let url = &server.urls()[0];
+    let file =
+        |option: &str, name: &str| format!("--{option}={}", folder.path().join(name).display());
+    let ask = |options: &[String]| {
+        run(["status", "--timeout=1", url].into_iter().chain(options.iter().map(String::as_str)))
+    };
+    let known = [
+        file("tls-ca", "authority.pem"),
+        file("tls-cert", "client.pem"),
+        file("tls-key", "client.key"),
+    ];
+    let (status, text, errors) = ask(&known);
+    assert_eq!((status, errors.as_str()), (0, ""));
+    assert!(text.contains("connections"), "{text}");
+    for (options, wanted) in [
+        (&known[..0], "--tls-ca"),
+        // The server asks for a certificate; with TLS 1.3 it refuses after the client's handshake.
+        (&known[..1], "CertificateRequired"),
+        (&[file("tls-ca", "client.pem")][..], "TLS does not begin"),
+        (&[known[0].clone(), "--tls-server-name=else.where".to_owned()][..], "not valid for name"),
+        (&[file("tls-ca", "absent.pem")][..], "absent.pem"),
+    ] {
+        let (status, _, errors) = ask(options);
+        assert_eq!(status, 1, "{options:?}");
+        assert!(errors.contains(wanted) && errors.lines().count() == 1, "{options:?}: {errors}");
+    }
+    assert_eq!(ask(&known[1..]).0, 2, "a certificate wants an authority");
+    let (status, _, errors) = run(["status", "zeo+unix:///a/socket", &known[0]]);
+    assert_eq!(status, 1);
+    assert!(errors.contains("unix sockets have no TLS"), "{errors}");
     server.kill();
 }
