@@ -160,6 +160,7 @@ fn job(task: &Task, workload: &Workload, server: &Running) -> Job {
     Job {
         protocol: point.protocol.clone(),
         address: server.address.clone(),
+        tls: server.tls.clone(),
         workload: workload.clone(),
         connections: point.connections,
         first_connection: 0,

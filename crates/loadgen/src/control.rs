@@ -9,10 +9,11 @@ use measure::{Histogram, Usage};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::tls::Trust;
 use crate::workload::Workload;
 
 /// Changes with every change of the messages: both ends must be of one build.
-pub(crate) const VERSION: &str = concat!("loadgen ", env!("CARGO_PKG_VERSION"), ", control 3");
+pub(crate) const VERSION: &str = concat!("loadgen ", env!("CARGO_PKG_VERSION"), ", control 4");
 
 /// What the coordinator says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +52,8 @@ pub(crate) struct Job {
     pub(crate) protocol: String,
     /// `HOST:PORT`.
     pub(crate) address: String,
+    /// `None`: connections are not encrypted.
+    pub(crate) tls: Option<Trust>,
     pub(crate) workload: Workload,
     /// Connections of this worker, and how many of all come before them.
     pub(crate) connections: u32,

@@ -32,6 +32,7 @@ mod search;
 mod servers;
 mod shootout;
 mod sizes;
+mod tls;
 mod versions;
 mod wire;
 mod workload;

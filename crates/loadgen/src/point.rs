@@ -74,7 +74,7 @@ pub(crate) fn prepare(job: &Job, fleet: &mut Fleet) -> anyhow::Result<()> {
 
 fn fill(job: &Job) -> anyhow::Result<()> {
     let Some(wanted) = job.workload.fill() else { return Ok(()) };
-    engine::fill(&job.protocol, &job.address, wanted)
+    engine::fill(job, wanted)
 }
 
 /// Has all workers connect, and looks what that costs the server if the workload is about it.
@@ -156,6 +156,7 @@ mod tests {
         Job {
             protocol: "msgpack".to_owned(),
             address: String::new(),
+            tls: None,
             workload: Workload::Connect {},
             connections: 1,
             first_connection: 0,

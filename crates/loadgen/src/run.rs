@@ -1,5 +1,6 @@
 //! One server that somebody has started, one workload, and what it does, second by second.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
@@ -11,6 +12,7 @@ use crate::control::Job;
 use crate::fleet::Fleet;
 use crate::progress::{duration, tried};
 use crate::search::Objective;
+use crate::tls::Trust;
 use crate::workload::Workload;
 use crate::{interrupt, point, search};
 
@@ -22,6 +24,12 @@ pub(crate) struct Options {
     /// The server
     #[arg(long, value_name = "HOST:PORT")]
     address: String,
+    /// The server has TLS, and a certificate that an authority in this PEM file signed
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Whom that certificate has to be for, unless it is for the host in the address
+    #[arg(long, value_name = "NAME", requires = "tls_ca")]
+    tls_server_name: Option<String>,
     /// What it speaks: msgpack, pickle, proto, redis, memcached, echo
     #[arg(long, value_name = "NAME", default_value = "msgpack")]
     protocol: String,
@@ -63,7 +71,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let job = job(options);
+    let job = job(options)?;
     job.workload.check(&job.protocol)?;
     if job.workload.is_cold() {
         bail!("only a shootout, which knows the server's files, can drop them from the page cache");
@@ -127,11 +135,14 @@ fn search_for(
     summary(&Job { load, ..job.clone() }, &outcome)
 }
 
-fn job(options: &Options) -> Job {
-    let arrivals = options.arrivals;
-    Job {
+fn job(options: &Options) -> anyhow::Result<Job> {
+    let Options { address, arrivals, .. } = options;
+    let (arrivals, name) = (*arrivals, options.tls_server_name.as_deref());
+    let tls = options.tls_ca.as_ref().map(|file| Trust::read(file, name, address)).transpose()?;
+    Ok(Job {
         protocol: options.protocol.clone(),
-        address: options.address.clone(),
+        address: address.clone(),
+        tls,
         workload: options.workload.clone(),
         connections: options.connections,
         first_connection: 0,
@@ -144,7 +155,7 @@ fn job(options: &Options) -> Job {
         seconds: options.seconds,
         drain_seconds: 20.0,
         seed: 0,
-    }
+    })
 }
 
 fn summary(job: &Job, outcome: &Outcome) -> anyhow::Result<()> {

@@ -155,6 +155,9 @@ impl Scenario {
                     let work = points.work(protocol).with_context(|| points.name.clone())?;
                     let (settings, workers) = match &work {
                         Work::Own(workload) => (workload.settings()?, self.workers),
+                        Work::Driver(driver) if defined.tls => {
+                            bail!("{driver} has no TLS, which {server} wants")
+                        }
                         Work::Driver(driver) => (
                             drivers.settings(driver, protocol, &points.settings, self.quick)?,
                             connections,

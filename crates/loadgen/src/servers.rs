@@ -17,6 +17,7 @@ use measure::{Usage, usage};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use crate::tls::Trust;
 use crate::{pin, versions};
 
 /// All servers, by name.
@@ -41,6 +42,9 @@ pub(crate) struct Server {
     /// How it is found to be ready.
     #[serde(default)]
     ready: Ready,
+    /// It has TLS, with the certificate and private key that are made for it in `{dir}/tls.pem`.
+    #[serde(default)]
+    pub(crate) tls: bool,
     /// Files that are made in its folder before it starts.
     #[serde(default)]
     files: BTreeMap<String, String>,
@@ -68,6 +72,8 @@ pub(crate) struct Running {
     child: Child,
     /// `HOST:PORT`.
     pub(crate) address: String,
+    /// Whom its clients trust, if it has TLS.
+    pub(crate) tls: Option<Trust>,
     /// Of the server, by name.
     pub(crate) versions: BTreeMap<String, String>,
     folder: TempDir,
@@ -124,6 +130,7 @@ impl Server {
         for (name, text) in &self.files {
             fs::write(folder.path().join(name), expand(text))?;
         }
+        let tls = self.tls.then(|| Trust::make(folder.path())).transpose()?;
         let mut command = self.command.iter().map(|word| expand(word));
         let program = command.next().context("a command without a program")?;
         let stderr = fs::File::create(folder.path().join("stderr"))?;
@@ -150,7 +157,7 @@ impl Server {
             format!("{program} does not get ready (it says: {last})")
         })?;
         let versions = self.versions(name, &program, expand);
-        Ok(Running { child, address, versions, folder })
+        Ok(Running { child, address, tls, versions, folder })
     }
 
     /// What its programs say of themselves, and which compiler made those that are ours.

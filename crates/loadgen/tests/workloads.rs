@@ -7,6 +7,8 @@ use std::fs;
 use std::process::{Command, Output};
 
 use measure::{Loop, Outcome, Record, Verdict};
+use testkit::server::ServerProcess;
+use testkit::tls::Certificates;
 
 const SCENARIO: &str = r#"
 about = "every workload"
@@ -21,7 +23,7 @@ name = "read"
 workload = { kind = "read", objects = 300, record_bytes = 200 }
 connections = [1, 5]
 depth = [1, 4]
-servers = ["server:msgpack", "server:pickle", "server:proto"]
+servers = ["server:msgpack", "server:pickle", "server:proto", "server-tls:msgpack"]
 [[point]]
 name = "read-other-length"
 workload = { kind = "read", objects = 200, record_bytes = 300 }
@@ -35,7 +37,7 @@ rates = [400.0]
 name = "commit-own"
 workload = { kind = "commit", objects = 3, record_bytes = 200 }
 connections = [1, 5]
-servers = ["server:msgpack", "server:pickle", "server:proto"]
+servers = ["server:msgpack", "server:pickle", "server:proto", "server-tls:msgpack"]
 [[point]]
 name = "commit-own-open"
 workload = { kind = "commit", objects = 1, record_bytes = 200 }
@@ -90,7 +92,7 @@ rates = [200.0]
 name = "invalidations"
 workload = { kind = "invalidations", record_bytes = 200 }
 connections = [2, 4]
-servers = ["server:msgpack", "server:pickle", "server:proto"]
+servers = ["server:msgpack", "server:pickle", "server:proto", "server-tls:msgpack"]
 [[point]]
 name = "invalidations-open"
 workload = { kind = "invalidations", record_bytes = 200 }
@@ -101,7 +103,7 @@ arrivals = "constant"
 name = "mixed-packs"
 workload = { kind = "mixed", objects = 300, record_bytes = 200, committers = 2, packs = true }
 connections = [5]
-servers = ["server:msgpack", "server:pickle", "server:proto"]
+servers = ["server:msgpack", "server:pickle", "server:proto", "server-tls:msgpack"]
 [[point]]
 name = "commit-packs"
 workload = { kind = "commit", objects = 3, record_bytes = 200, packs = true }
@@ -110,7 +112,7 @@ connections = [3]
 name = "blobs-upload"
 workload = { kind = "blobs", direction = "upload", blob_bytes = 200_000 }
 connections = [1, 3]
-servers = ["server:msgpack", "server:pickle", "server:proto"]
+servers = ["server:msgpack", "server:pickle", "server:proto", "server-tls:msgpack"]
 [[point]]
 name = "blobs-upload-empty"
 workload = { kind = "blobs", direction = "upload", blob_bytes = 0 }
@@ -120,7 +122,7 @@ servers = ["server:msgpack", "server:pickle", "server:proto"]
 name = "blobs-download"
 workload = { kind = "blobs", direction = "download", blob_bytes = 200_000 }
 connections = [1, 3]
-servers = ["server:msgpack", "server:pickle", "server:proto"]
+servers = ["server:msgpack", "server:pickle", "server:proto", "server-tls:msgpack"]
 [[point]]
 name = "read-cold"
 workload = { kind = "read", objects = 20_000, record_bytes = 1000, page_cache = "dropped" }
@@ -136,7 +138,7 @@ servers = ["server:msgpack", "server:pickle", "server:proto"]
 name = "connect"
 workload = { kind = "connect" }
 connections = [1, 4]
-servers = ["server:msgpack", "server:pickle", "server:proto"]
+servers = ["server:msgpack", "server:pickle", "server:proto", "server-tls:msgpack"]
 [[point]]
 name = "connect-open"
 workload = { kind = "connect" }
@@ -157,6 +159,11 @@ fn shootout(scenario: &str) -> Option<(Output, Outcomes)> {
         about = "the one under test"
         command = ["{server}", "--listen={{scheme}}://127.0.0.1:0", "--storage=1=file:{{dir}}/data?blobs={{dir}}/blobs", "--log=warn"]
         protocols = ["msgpack", "pickle", "proto"]
+        [server.server-tls]
+        about = "the same, with TLS"
+        command = ["{server}", "--listen={{scheme}}://127.0.0.1:0", "--storage=1=file:{{dir}}/data?blobs={{dir}}/blobs", "--log=warn", "--tls-cert={{dir}}/tls.pem"]
+        protocols = ["msgpack"]
+        tls = true
         [server.server-without-cache]
         about = "the same, which keeps nothing itself"
         command = ["{server}", "--listen={{scheme}}://127.0.0.1:0", "--storage=1=file:{{dir}}/data", "--log=warn", "--cache=0"]
@@ -230,4 +237,51 @@ fn every_workload_is_done_and_checked() {
             }
         }
     }
+}
+
+#[test]
+fn a_server_that_somebody_started_may_have_tls() {
+    let Ok(program) = env::var("ZEOXIDE_TEST_SERVER") else {
+        println!("skipped: ZEOXIDE_TEST_SERVER names no server");
+        return;
+    };
+    let program = fs::canonicalize(program).expect("the server is built");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut arguments =
+        ["--listen=zeo+msgpack://127.0.0.1:0", "--storage=1=memory:"].map(str::to_owned).to_vec();
+    let certificates = Certificates::shared().write(folder.path());
+    // Workers show no certificate.
+    arguments
+        .extend(certificates.into_iter().filter(|option| !option.starts_with("--tls-client-ca")));
+    let server = ServerProcess::start(&program.to_string_lossy(), &arguments, folder.path());
+    let address = server.urls()[0].rsplit_once('/').expect("a URL").1;
+    let run = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zeoxide-loadgen"));
+        command.args([
+            "run",
+            "--address",
+            address,
+            "--seconds=0.3",
+            "--warmup=0.1",
+            "--connections=3",
+        ]);
+        command.args([
+            "--workload",
+            r#"{ kind = "read", objects = 100, record_bytes = 20_000 }"#,
+            "--depth=4",
+        ]);
+        command.arg("--tls-ca").arg(folder.path().join("authority.pem"));
+        command.args(options).output().expect("it runs")
+    };
+    let Output { status, stdout, stderr } = run(&[]);
+    let said = String::from_utf8_lossy(&stdout);
+    assert!(
+        status.success() && said.contains("operations in"),
+        "{said}{}",
+        String::from_utf8_lossy(&stderr)
+    );
+    let Output { status, stderr, .. } = run(&["--tls-server-name=else.where"]);
+    let why = String::from_utf8_lossy(&stderr);
+    assert!(!status.success() && why.contains("not valid for name"), "{why}");
+    server.kill();
 }

@@ -1,22 +1,24 @@
 //! A socket with its wire, and the operations that are under way on it.
 
 use std::collections::VecDeque;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use bytes::BytesMut;
+use client::Tls;
 use protocol::Oid;
 use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
+use super::stream::{Received, Stream};
 use crate::sizes::Sizes;
 use crate::wire::{self, Event, Wire};
 
 /// One connection.
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) wire: Box<dyn Wire>,
     input: BytesMut,
     /// From `written` on, not sent yet.
@@ -26,6 +28,7 @@ pub(super) struct Connection {
     pub(super) loads: VecDeque<Load>,
     /// The one operation under way that is no load: a commit, or connecting.
     pub(super) single: Option<Times>,
+    /// Sent and received, before encryption and after it.
     pub(super) bytes: (u64, u64),
 }
 
@@ -55,15 +58,6 @@ pub(super) struct Load {
     times: Times,
 }
 
-/// What one read has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Received {
-    /// As much as was asked for: there may be more.
-    Full,
-    /// All that there was, except for the end of the connection.
-    All,
-}
-
 /// Where reads put their bytes at first. One for all connections: to clear memory for each read
 /// would cost more than to copy what has come.
 pub(super) struct Scratch(Box<[u8]>);
@@ -76,18 +70,18 @@ impl Default for Scratch {
 
 impl Connection {
     /// Connects; the handshake goes on by events.
-    pub(super) fn open(protocol: &str, address: &str) -> anyhow::Result<Self> {
+    pub(super) fn open(protocol: &str, address: &str, tls: Option<&Tls>) -> anyhow::Result<Self> {
         let stream =
             TcpStream::connect(address).with_context(|| format!("connecting {address}"))?;
         stream.set_nonblocking(true)?;
-        Self::of(stream, protocol)
+        Self::of(Stream::new(stream, tls)?, protocol)
     }
 
     /// Disconnects, and connects again to the same server, without waiting for anything.
     pub(super) fn reopen(&mut self, protocol: &str) -> anyhow::Result<()> {
-        let server = self.stream.peer_addr().context("the server's address")?;
+        let server = self.stream.socket.peer_addr().context("the server's address")?;
         // A reset: thousands of ports in TIME_WAIT would be used up soon.
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).context("SO_LINGER")?;
+        SockRef::from(&self.stream.socket).set_linger(Some(Duration::ZERO)).context("SO_LINGER")?;
         let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&server.into()) {
@@ -96,13 +90,13 @@ impl Connection {
             }
             _ => {}
         }
-        let bytes = self.bytes;
-        *self = Self { bytes, ..Self::of(socket.into(), protocol)? };
+        let (bytes, stream) = (self.bytes, self.stream.again(socket.into())?);
+        *self = Self { bytes, ..Self::of(stream, protocol)? };
         Ok(())
     }
 
-    fn of(stream: TcpStream, protocol: &str) -> anyhow::Result<Self> {
-        stream.set_nodelay(true)?;
+    fn of(stream: Stream, protocol: &str) -> anyhow::Result<Self> {
+        stream.socket.set_nodelay(true)?;
         Ok(Self {
             stream,
             wire: wire::new(protocol)?,
@@ -145,10 +139,10 @@ impl Connection {
         &mut self,
         Scratch(scratch): &mut Scratch,
     ) -> anyhow::Result<Option<Received>> {
-        let count = loop {
+        let (count, received) = loop {
             match self.stream.read(scratch) {
-                Ok(0) => bail!("the server closed a connection"),
-                Ok(count) => break count,
+                Ok((0, _)) => bail!("the server closed a connection"),
+                Ok(read) => break read,
                 // A read with a time limit, when this process was stopped and goes on.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -157,7 +151,7 @@ impl Connection {
         };
         self.bytes.1 += count as u64;
         self.input.extend_from_slice(scratch.get(..count).unwrap_or_default());
-        Ok(Some(if count == scratch.len() { Received::Full } else { Received::All }))
+        Ok(Some(received))
     }
 
     pub(super) fn next_event(&mut self) -> anyhow::Result<Option<Event>> {
@@ -172,7 +166,7 @@ impl Connection {
                 self.written = 0;
                 if !self.wire.poll_transmit(&mut self.output) {
                     self.output.clear();
-                    return Ok(());
+                    break;
                 }
                 continue;
             }
@@ -184,6 +178,12 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error).context("writing to the server"),
             }
+        }
+        match self.stream.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                Err(error).context("writing to the server")
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -12,6 +12,7 @@ mod prepare;
 mod role;
 mod schedule;
 mod slot;
+mod stream;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,6 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use client::Tls;
 use measure::{Histogram, Loop};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -29,6 +31,7 @@ use self::role::Role;
 use self::schedule::Schedule;
 use self::slot::{Published, Shared, Slot};
 use crate::control::{Done, Job};
+use crate::tls::Trust;
 
 pub(crate) use self::prepare::fill;
 pub(crate) use self::role::{FIRST_READ, read_oid};
@@ -56,6 +59,7 @@ impl Engine {
     /// Connects all, and waits until all are registered; those that stall vote.
     pub(crate) fn prepare(job: Job) -> anyhow::Result<Self> {
         check_open_files(&job)?;
+        let tls = job.tls.as_ref().map(Trust::tls).transpose()?;
         let shared = Shared {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?,
             protocol: job.protocol.clone(),
@@ -65,7 +69,7 @@ impl Engine {
         };
         let mut engine = Self { slots: Vec::new(), shared, scheduled: Vec::new(), turn: 0, job };
         for number in 0..engine.job.connections {
-            engine.add(engine.job.first_connection + number)?;
+            engine.add(engine.job.first_connection + number, tls.as_ref())?;
         }
         engine.wait_until(|slots| slots.iter().all(|slot| slot.connection.wire.is_open()))?;
         for slot in &mut engine.slots {
@@ -78,7 +82,7 @@ impl Engine {
         Ok(engine)
     }
 
-    fn add(&mut self, number: u32) -> anyhow::Result<()> {
+    fn add(&mut self, number: u32, tls: Option<&Tls>) -> anyhow::Result<()> {
         let role = role::of(&self.job, number);
         let is_scheduled = role::is_scheduled(&self.job, number);
         let position = self.slots.len();
@@ -88,7 +92,7 @@ impl Engine {
         if matches!(role, Role::Subscribe) {
             self.shared.published.subscribers += 1;
         }
-        let connection = Connection::open(&self.job.protocol, &self.job.address)?;
+        let connection = Connection::open(&self.job.protocol, &self.job.address, tls)?;
         let mut slot = Slot::new(connection, role, position, is_scheduled);
         slot.watch(&self.shared.epoll)?;
         slot.connection.send()?;

@@ -6,15 +6,17 @@ use protocol::Oid;
 use super::connection::{Connection, Scratch};
 use super::role::{Role, read_oid};
 use super::{Engine, PATIENCE};
+use crate::control::Job;
 use crate::data;
 use crate::sizes::Sizes;
+use crate::tls::Trust;
 use crate::wire::Event;
 use crate::workload::Fill;
 
 /// Writes the objects that are read, unless they are there, and reads some back.
-pub(crate) fn fill(protocol: &str, address: &str, wanted: Fill) -> anyhow::Result<()> {
+pub(crate) fn fill(job: &Job, wanted: Fill) -> anyhow::Result<()> {
     let Fill { objects, sizes, blob_bytes } = wanted;
-    let mut filler = Filler::open(protocol, address)?;
+    let (mut filler, protocol) = (Filler::open(job)?, job.protocol.as_str());
     if let Some(bytes) = blob_bytes {
         // Whether they are there would take as long to find out.
         return (0..objects).try_for_each(|n| filler.store_blob(read_oid(n), sizes, bytes));
@@ -49,11 +51,13 @@ const CHECKED: u64 = 100;
 struct Filler(Connection, Scratch);
 
 impl Filler {
-    fn open(protocol: &str, address: &str) -> anyhow::Result<Self> {
-        let connection = Connection::open(protocol, address)?;
-        connection.stream.set_nonblocking(false)?;
-        connection.stream.set_read_timeout(Some(PATIENCE))?;
+    fn open(job: &Job) -> anyhow::Result<Self> {
+        let tls = job.tls.as_ref().map(Trust::tls).transpose()?;
+        let connection = Connection::open(&job.protocol, &job.address, tls.as_ref())?;
+        connection.stream.socket.set_nonblocking(false)?;
+        connection.stream.socket.set_read_timeout(Some(PATIENCE))?;
         let mut filler = Self(connection, Scratch::default());
+        filler.0.send()?;
         while !filler.0.wire.is_open() {
             filler.event()?;
         }
@@ -142,7 +146,7 @@ impl Engine {
                 }
                 let filler = match &mut filler {
                     Some(filler) => filler,
-                    None => filler.insert(Filler::open(&self.job.protocol, &self.job.address)?),
+                    None => filler.insert(Filler::open(&self.job)?),
                 };
                 let record = filler.load(*oid)?.with_context(|| format!("object {oid} is lost"))?;
                 match data::check(*oid, &record) {

@@ -8,9 +8,10 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use rustix::event::epoll;
 
-use super::connection::{Connection, Received, Scratch, Times};
+use super::connection::{Connection, Scratch, Times};
 use super::count::Counts;
 use super::role::Role;
+use super::stream::Received;
 use crate::wire::Event;
 
 /// What all slots of a worker have in common.
@@ -54,7 +55,7 @@ impl Slot {
         use epoll::EventFlags;
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let data = epoll::EventData::new_u64(self.position as u64);
-        epoll::add(epoll, self.connection.stream.as_fd(), data, flags).context("epoll")
+        epoll::add(epoll, self.connection.stream.socket.as_fd(), data, flags).context("epoll")
     }
 
     pub(super) fn stalls(&self) -> bool {

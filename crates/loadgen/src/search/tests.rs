@@ -63,6 +63,7 @@ const SECONDS: f64 = 3.0;
 fn job() -> Job {
     Job {
         protocol: "echo".to_owned(),
+        tls: None,
         address: String::new(),
         workload: Workload::Connect {},
         connections: 1,
