@@ -141,3 +141,86 @@ impl Layer {
 
 /// The largest record of TLS, nearly.
 const SEALED_BYTES: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ServerConfig, ServerConnection};
+
+    use super::*;
+    use crate::tls::Trust;
+
+    fn server(folder: &std::path::Path) -> ServerConnection {
+        let file = folder.join("tls.pem");
+        let certificate = CertificateDer::from_pem_file(&file).unwrap();
+        let key = PrivateKeyDer::from_pem_file(&file).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        ServerConnection::new(Arc::new(config)).unwrap()
+    }
+
+    /// The peer reads nothing until the socket is full, and then sends all of it back.
+    #[test]
+    fn whatever_the_socket_takes_and_gives_arrives() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = Trust::make(folder.path()).unwrap().tls().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (full, is_full) = channel::<()>();
+        let mut connection = server(folder.path());
+        let peer = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            while connection.is_handshaking() {
+                connection.complete_io(&mut socket).unwrap();
+            }
+            is_full.recv().unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, socket);
+            let mut bytes = vec![0; BYTES];
+            stream.read_exact(&mut bytes).unwrap();
+            stream.write_all(&bytes).unwrap();
+            // Its end is told by TLS.
+            stream.conn.send_close_notify();
+            stream.flush().unwrap();
+        });
+        let mut stream = Stream::new(socket, Some(&tls)).unwrap();
+        // The handshake begins with a flush, and goes on by itself.
+        stream.flush().unwrap();
+        stream.socket.set_nonblocking(true).unwrap();
+        let sent: Vec<u8> = (0..BYTES).map(|at| (at / 1000 * 7 + at) as u8).collect();
+        let (mut written, mut received) = (0, Vec::new());
+        let mut scratch = vec![0; 64 << 10];
+        loop {
+            let rest = &sent[written..];
+            match if rest.is_empty() { stream.flush().map(|()| 0) } else { stream.write(rest) } {
+                Ok(count) => written += count,
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    if written > 0 {
+                        _ = full.send(());
+                    }
+                }
+            }
+            match stream.read(&mut scratch) {
+                Ok((0, _)) => break,
+                Ok((count, _)) => received.extend_from_slice(&scratch[..count]),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            thread::yield_now();
+        }
+        assert!(received == sent, "{} bytes came back", received.len());
+        peer.join().unwrap();
+    }
+
+    /// More than sockets hold.
+    const BYTES: usize = 20 << 20;
+}
