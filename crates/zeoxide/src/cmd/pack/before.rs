@@ -16,8 +16,8 @@ pub(crate) struct Before {
     /// Keep what was current at any time in the last DAYS days: so long things can be undone
     #[arg(short = 'd', long, default_value_t = 0)]
     days: u32,
-    /// Count from that time of today in place of now: HH[:MM[:SS]], in the local time zone
-    #[arg(short = 't', long, value_name = "TIME", value_parser = parse_time)]
+    /// Count from that time of today, in the local time zone, in place of now
+    #[arg(short = 't', long, value_name = "HH[:MM[:SS]]", value_parser = parse_time)]
     time: Option<Time>,
     /// As of a transaction (16 hexadecimal digits), or a time (2026-11-25, 2026-11-25T03:00, in the
     /// local time zone; or 2026-11-25T03:00Z). ZEO's protocols know it to the microsecond only

@@ -27,7 +27,7 @@ pub(crate) fn run(
 ) -> Result<End> {
     let storage = open(directory, blobs)?;
     let bytes = storage.extent().bytes;
-    let packed = Pack::new(&storage, interrupt).run(before);
+    let packed = Pack::new(&storage, &|| interrupt.is_set()).run(before);
     // A pack under way stops at the end of what it is at.
     storage.close();
     if packed? == End::Interrupted {
@@ -62,16 +62,16 @@ fn open(directory: &Path, blobs: Option<&Path>) -> Result<Arc<dyn Storage>> {
 /// A storage that is packed, and where it tells how that ends.
 struct Pack<'a> {
     storage: &'a Arc<dyn Storage>,
-    interrupt: &'a Interrupt,
+    is_interrupted: &'a dyn Fn() -> bool,
     mailbox: Arc<Mailbox>,
     woken: Receiver<()>,
 }
 
 impl<'a> Pack<'a> {
-    fn new(storage: &'a Arc<dyn Storage>, interrupt: &'a Interrupt) -> Self {
+    fn new(storage: &'a Arc<dyn Storage>, is_interrupted: &'a dyn Fn() -> bool) -> Self {
         let (wake, woken) = sync_channel(1);
         let mailbox = Mailbox::new(usize::MAX, Arc::new(Waker(wake)));
-        Self { storage, interrupt, mailbox, woken }
+        Self { storage, is_interrupted, mailbox, woken }
     }
 
     /// [`End::Interrupted`] leaves the pack running.
@@ -109,7 +109,7 @@ impl<'a> Pack<'a> {
             if let Some(result) = is_over() {
                 break Some(result);
             }
-            if self.interrupt.is_set() {
+            if (self.is_interrupted)() {
                 break None;
             }
             progress.tell_pack(self.storage.measures().pack.into());
@@ -131,3 +131,46 @@ impl Wake for Waker {
 }
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use protocol::Oid;
+    use testkit::inbox::Inbox;
+    use testkit::{Call, SimDisk};
+
+    use super::*;
+
+    fn open(disk: &SimDisk) -> Arc<dyn Storage> {
+        let location = "file:/data".parse().unwrap();
+        // So that each transaction is a part.
+        let options = storage::Options { segment_bytes: 1, ..storage::Options::default() };
+        storage::open(&location, options, &disk.handle(), Arc::new(SystemClock)).unwrap()
+    }
+
+    #[test]
+    fn an_interrupted_pack_goes_on_next_time() {
+        let disk = SimDisk::new();
+        let (storage, inbox) = (open(&disk), Inbox::new());
+        let mut last = Tid::ZERO;
+        for _ in 0..5 {
+            last = inbox.commit(&*storage, &[(Oid(1), last, &[b'x'; 1000])]).unwrap();
+        }
+        let held = disk.hold(Call::Rename);
+        // As soon as the pack stands still.
+        let is_interrupted = || {
+            held.wait_for(1);
+            true
+        };
+        let end = Pack::new(&storage, &is_interrupted).run(last).unwrap();
+        assert_eq!(end, End::Interrupted);
+        assert!(storage.measures().pack.is_running);
+        drop(held);
+        storage.close();
+        drop(storage);
+        let storage = open(&disk);
+        assert_eq!(Pack::new(&storage, &|| false).run(last).unwrap(), End::Good);
+        let pack = storage.measures().pack;
+        assert_eq!((pack.is_running, pack.finished_to), (false, last));
+        storage.close();
+    }
+}

@@ -29,6 +29,9 @@ pub(crate) fn run(
     let default = ["1".to_owned()];
     let names = if options.storages.is_empty() { &default[..] } else { &options.storages };
     for name in names {
+        if interrupt.is_set() {
+            return Ok(End::Interrupted);
+        }
         let storage = Storage { url, name, options };
         match storage.pack(before, interrupt) {
             Ok(End::Interrupted) => return Ok(End::Interrupted),
