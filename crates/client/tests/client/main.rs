@@ -130,7 +130,7 @@ fn conflicts_are_told_and_can_be_resolved() {
 fn a_dropped_transaction_is_aborted_and_makes_room_for_the_next() {
     in_all_dialects(|server| {
         let options =
-            Options { call_timeout: Some(Duration::from_millis(50)), ..Options::default() };
+            Options { call_timeout: Some(Duration::from_millis(500)), ..Options::default() };
         let client = Client::connect(&server.endpoint, "1", false, options).unwrap();
         let transaction = client.begin(Metadata::default()).unwrap();
         assert!(matches!(client.begin(Metadata::default()), Err(BeginError::Busy)));
@@ -144,7 +144,7 @@ fn a_dropped_transaction_is_aborted_and_makes_room_for_the_next() {
 fn calls_that_are_not_answered_time_out() {
     in_all_dialects(|server| {
         let options =
-            Options { call_timeout: Some(Duration::from_millis(20)), ..Options::default() };
+            Options { call_timeout: Some(Duration::from_millis(500)), ..Options::default() };
         let client = Client::connect(&server.endpoint, "1", false, options).unwrap();
         let mut transaction = client.begin(Metadata::default()).unwrap();
         assert_eq!(transaction.vote().unwrap(), Vote::Voted);
