@@ -20,6 +20,7 @@ mod hashing;
 pub mod index;
 pub mod locks;
 mod log;
+mod log_reader;
 pub mod mailbox;
 pub mod metrics;
 mod oids;
@@ -35,7 +36,8 @@ pub use api::{
     Abilities, Extent, Found, Iterated, LockState, Meta, RecordCursor, Storage, Transaction,
     TransactionCursor, Which,
 };
-pub use blobs::{BlobFile, Upload};
+pub use blobs::{BlobFile, Upload, blob_path};
+pub use log_reader::{LogReader, LogTransactions};
 pub use mailbox::{Completion, Cut, Event, Invalidation, Mailbox, ReplyTo, Ticket, Vote, Wake};
 pub use metrics::{Buckets, CacheUse, Measures};
 pub use pack::PackState;

@@ -10,6 +10,7 @@
 mod cache;
 mod cursor;
 mod format;
+mod frozen;
 mod marks;
 mod recover;
 mod rewrite;
@@ -29,6 +30,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use protocol::{Failure, Oid, Tid};
 
 pub(crate) use format::Identity;
+pub(crate) use frozen::Frozen;
 pub(crate) use recover::Recovered;
 pub(crate) use settle::Survey;
 
