@@ -6,6 +6,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,18 @@ def compare(folder, path):
     goes_on(copy)
     make.clean(copy)
     os.remove(copy)
+    # Through a storage, and once more through a repository.
+    places = [os.path.join(folder, name) for name in ("dir", "repository", "back")]
+    zeoxide("import", path, places[0])
+    zeoxide("backup", *places[:2])
+    zeoxide("restore", *places[1:])
+    zeoxide("export", places[2], copy)
+    assert read(copy) == whole, "what was imported and exported differs"
+    goes_on(copy)
+    make.clean(copy)
+    os.remove(copy)
+    for place in places:
+        shutil.rmtree(place)
 
 
 def goes_on(copy):
