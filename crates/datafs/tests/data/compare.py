@@ -58,11 +58,13 @@ def compare(folder, path):
     os.remove(copy)
     # Through a storage, and once more through a repository.
     places = [os.path.join(folder, name) for name in ("dir", "repository", "back")]
-    zeoxide("import", path, places[0])
+    told = zeoxide("import", path, places[0])
     zeoxide("backup", *places[:2])
     zeoxide("restore", *places[1:])
     zeoxide("export", places[2], copy)
-    assert read(copy) == whole, "what was imported and exported differs"
+    # Not the same only if the import has told so, which happens to copies of packed files.
+    assert (read(copy) == whole) != ("export writes no pointer there" in told), told
+    assert make.listing(copy) == make.listing(path)
     goes_on(copy)
     make.clean(copy)
     os.remove(copy)

@@ -74,6 +74,15 @@ pub(crate) fn check(
         return Ok(End::Wrong);
     }
     tell_changed(compared.changed);
+    if let Some(first) = compared.relinked.first {
+        println!(
+            "{} records of transactions that are marked as packed point to the object's record \
+             before, as a pack leaves none: an export writes no pointer there; the first is in \
+             transaction {first} ({})",
+            compared.relinked.count,
+            time(first)
+        );
+    }
     println!("checked {} transactions: all as in {}", compared.transactions, original.name());
     Ok(End::Good)
 }

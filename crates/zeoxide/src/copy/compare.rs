@@ -17,12 +17,16 @@ pub(crate) struct Compared {
     pub(crate) transactions: u64,
     /// The first difference, where all that follows was not looked at.
     pub(crate) difference: Option<String>,
+    /// Transactions whose extension is not the same bytes.
     pub(crate) changed: Changed,
+    /// Records that do not tell alike whether the object has a record before.
+    pub(crate) relinked: Changed,
     pub(crate) interrupted: bool,
 }
 
 /// Compares all that both have, as it would be in a `Data.fs`: texts, records, their order, and
-/// what they point to. An extension may be what becomes of it on its way through a storage.
+/// where undos have their data from. An extension may be what becomes of it on its way through a
+/// storage, and that and pointers to previous records are counted where they differ.
 pub(crate) fn compare(
     original: &mut dyn Source,
     copy: &mut dyn Source,
@@ -55,10 +59,12 @@ pub(crate) fn compare(
             };
             // An object's first record has no previous one, whatever is asked of a writer.
             let is_first = seen.insert(wanted.oid);
+            if found.as_ref().is_some_and(|found| found.linked != wanted.linked && !is_first) {
+                compared.relinked.add(head.transaction.tid);
+            }
             let difference = match found {
                 None => Some("is missing"),
-                Some(found) => difference_of_records(&wanted, &found)
-                    .or_else(|| (found.linked != wanted.linked && !is_first).then_some(LINK)),
+                Some(found) => difference_of_records(&wanted, &found),
             };
             let difference = match difference {
                 None => difference_of_blobs(original.blob()?.as_deref(), copy.blob()?.as_deref())?,
@@ -152,5 +158,3 @@ fn difference_of_blobs(
     let same = wanted.map(bytes).transpose()? == found.map(bytes).transpose()?;
     Ok((!same).then_some("has another blob"))
 }
-
-const LINK: &str = "points to another previous record than an export would write";

@@ -74,7 +74,7 @@ impl Head {
     }
 }
 
-/// Transactions whose extension an export does not write as it was.
+/// How much an export does not write as it was, and the first transaction with that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Changed {
     pub(crate) count: u64,
