@@ -188,6 +188,13 @@ fn a_restore_is_of_any_time() {
         good([Path::new("export"), &back, &to]);
         let part = std::fs::read(&to).unwrap();
         assert!(part.len() < whole.len() && whole.starts_with(&part), "{until}: {text}");
+        std::fs::remove_file(&to).unwrap();
+        // As if it had been stopped there.
+        std::fs::rename(&back, folder.path().join("back.restoring")).unwrap();
+        let text = good([Path::new("restore"), &repository, &back]);
+        assert!(!text.starts_with("restored 0 ") && !text.starts_with("restored 11 "), "{text}");
+        good([Path::new("export"), &back, &to]);
+        assert!(same(&to, &data("undos.fs")));
         std::fs::remove_dir_all(&back).unwrap();
         std::fs::remove_file(&to).unwrap();
     }
