@@ -28,6 +28,7 @@ mod pack;
 mod past;
 mod pool;
 mod reading;
+pub mod snapshot;
 mod sync;
 mod vital;
 
@@ -39,6 +40,8 @@ pub use blobs::{BlobFile, Upload};
 pub use mailbox::{Completion, Cut, Event, Invalidation, Mailbox, ReplyTo, Ticket, Vote, Wake};
 pub use metrics::{Buckets, CacheUse, Measures};
 pub use pack::PackState;
+
+pub use snapshot::Snapshot;
 
 pub use open::{
     Clock, CommitLocks, Kind, Location, LocationError, OpenError, Options, Prepared, Reads, Sync,

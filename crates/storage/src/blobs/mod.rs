@@ -25,7 +25,7 @@ mod upload;
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,7 +34,7 @@ use protocol::{Failure, Oid, Tid};
 use crate::disk::{Disk, Lock, Open};
 use crate::pool::Pool;
 
-pub(crate) use directory::Survey;
+pub(crate) use directory::{Survey, check_directory};
 use names::{file_name, is_shared_name, object_dir};
 pub use reader::BlobFile;
 pub use upload::Upload;
@@ -49,6 +49,11 @@ pub(crate) struct BlobStore {
     /// Directories above those of objects whose names are durable.
     durable: Mutex<HashSet<PathBuf>>,
     _lock: Box<dyn Lock>,
+}
+
+/// Where the blob of a revision is, in a blob directory.
+pub(crate) fn path_of(dir: &Path, oid: Oid, tid: Tid) -> PathBuf {
+    object_dir(dir, oid).join(file_name(tid))
 }
 
 impl BlobStore {
@@ -129,7 +134,7 @@ impl BlobStore {
     }
 
     fn path(&self, oid: Oid, tid: Tid) -> PathBuf {
-        self.object_dir(oid).join(file_name(tid))
+        path_of(&self.dir, oid, tid)
     }
 
     fn object_dir(&self, oid: Oid) -> PathBuf {

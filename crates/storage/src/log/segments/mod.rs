@@ -17,6 +17,7 @@ mod scan;
 mod settle;
 mod sidecar;
 mod space;
+mod view;
 mod writer;
 
 use std::collections::VecDeque;
@@ -31,6 +32,8 @@ use protocol::{Failure, Oid, Tid};
 pub(crate) use format::Identity;
 pub(crate) use recover::Recovered;
 pub(crate) use settle::Survey;
+pub use view::Torn;
+pub(crate) use view::{LogView, ViewCursor};
 
 use super::read::LogCursor;
 use super::{AppendError, At, LogTransaction, Plan, Record, RecordLog, Rewritten, record_crc};
