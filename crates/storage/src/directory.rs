@@ -216,7 +216,7 @@ fn parent(dir: &Path) -> &Path {
     parent.unwrap_or_else(|| Path::new("."))
 }
 
-fn read_format(disk: &dyn Disk, dir: &Path) -> Result<Identity, OpenError> {
+pub(crate) fn read_format(disk: &dyn Disk, dir: &Path) -> Result<Identity, OpenError> {
     let path = dir.join(FORMAT);
     let text = disk::read_start(disk, &path, MAX_FORMAT_BYTES).map_err(OpenError::io(&path))?;
     let text = String::from_utf8_lossy(&text);

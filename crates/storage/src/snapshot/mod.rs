@@ -10,6 +10,8 @@
 //! What remains (a name that comes or goes between two looks, an append that was taken back) looks
 //! like damage, and is looked at again.
 
+mod verify;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use crate::log::segments::{LogView, ViewCursor};
 use crate::open::{OpenError, Options};
 
 pub use crate::log::segments::Torn;
+pub use verify::{Fault, Findings, verify};
 
 /// See the module.
 ///

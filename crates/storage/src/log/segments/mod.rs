@@ -8,6 +8,7 @@
 //! ```
 
 mod cache;
+mod check;
 mod cursor;
 mod format;
 mod marks;
@@ -29,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use protocol::{Failure, Oid, Tid};
 
+pub(crate) use check::{Checked, Part};
 pub(crate) use format::Identity;
 pub(crate) use recover::Recovered;
 pub(crate) use settle::Survey;

@@ -18,6 +18,8 @@ pub(crate) struct LogView {
     bytes: u64,
     last_tid: Tid,
     torn: Option<Torn>,
+    /// What is wrong with indexes.
+    notes: Vec<String>,
 }
 
 /// What follows the last whole transaction: a write that a crash interrupted, or one that is under
@@ -35,11 +37,11 @@ pub struct Torn {
 impl Survey {
     /// For reading only.
     pub(crate) fn view(self) -> LogView {
-        let Self { files, segments, active, tail, bytes, last_tid, .. } = self;
+        let Self { files, segments, active, tail, bytes, last_tid, notes, .. } = self;
         let path = &active.path;
         let torn = tail.torn.map(|what| Torn { path: path.clone(), offset: tail.end, what });
         let segments = Arc::new(ArcSwap::from_pointee(segments));
-        LogView { files, segments, bytes, last_tid, torn }
+        LogView { files, segments, bytes, last_tid, torn, notes }
     }
 }
 
@@ -54,6 +56,11 @@ impl LogView {
 
     pub(crate) fn torn(&self) -> Option<&Torn> {
         self.torn.as_ref()
+    }
+
+    /// What is wrong with index files, for people.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Before the first transaction from `from` on; shows those up to `to`.
