@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("datafs", &["protocol", "protocol-pickle"]),
     ("measure", &[]),
     ("loadgen", &["protocol", "codecs", "client", "measure"]),
-    ("zeoxide", &["protocol", "codecs", "datafs"]),
+    ("zeoxide", &["protocol", "codecs", "datafs", "storage"]),
     ("testkit", &["*"]),
     ("xtask", &[]),
 ];

@@ -5,3 +5,4 @@ pub(crate) mod copy;
 pub(crate) mod dump;
 pub(crate) mod status;
 pub(crate) mod verify;
+mod verify_storage;

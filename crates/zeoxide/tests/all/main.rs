@@ -3,6 +3,7 @@
 
 mod files;
 mod status;
+mod storages;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
