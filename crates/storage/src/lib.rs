@@ -20,7 +20,6 @@ mod hashing;
 pub mod index;
 pub mod locks;
 mod log;
-mod log_reader;
 pub mod mailbox;
 pub mod metrics;
 mod oids;
@@ -29,6 +28,7 @@ mod pack;
 mod past;
 mod pool;
 mod reading;
+pub mod snapshot;
 mod sync;
 mod vital;
 
@@ -37,10 +37,11 @@ pub use api::{
     TransactionCursor, Which,
 };
 pub use blobs::{BlobFile, Upload, blob_path};
-pub use log_reader::{LogReader, LogTransactions};
 pub use mailbox::{Completion, Cut, Event, Invalidation, Mailbox, ReplyTo, Ticket, Vote, Wake};
 pub use metrics::{Buckets, CacheUse, Measures};
 pub use pack::PackState;
+
+pub use snapshot::Snapshot;
 
 pub use open::{
     Clock, CommitLocks, Kind, Location, LocationError, OpenError, Options, Prepared, Reads, Sync,

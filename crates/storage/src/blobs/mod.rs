@@ -18,6 +18,7 @@
 //! an earlier time, and a blob that it makes shorter is damaged.
 
 mod directory;
+mod inventory;
 mod names;
 mod reader;
 mod upload;
@@ -34,7 +35,8 @@ use protocol::{Failure, Oid, Tid};
 use crate::disk::{Disk, Lock, Open};
 use crate::pool::Pool;
 
-pub(crate) use directory::Survey;
+pub(crate) use directory::{Survey, check_directory};
+pub(crate) use inventory::{Unfinished, each_blob};
 use names::{file_name, is_shared_name, object_dir};
 pub use reader::BlobFile;
 pub use upload::Upload;

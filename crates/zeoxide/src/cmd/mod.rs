@@ -10,3 +10,4 @@ mod moving;
 pub(crate) mod restore;
 pub(crate) mod status;
 pub(crate) mod verify;
+mod verify_storage;

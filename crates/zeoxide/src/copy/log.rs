@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 use datafs::{Record, Status, Transaction};
 use protocol::{Failure, Oid, Tid};
 use storage::disk::{Disk, RealDisk};
-use storage::{LogReader, LogTransactions};
+use storage::{Snapshot, snapshot::Transactions};
 
 use super::blobs::BlobFolder;
 use super::{Encoding, Extent, Head, Source};
@@ -17,8 +17,10 @@ use super::{Encoding, Extent, Head, Source};
 pub(crate) struct StoreSource {
     dir: PathBuf,
     blobs: Option<BlobFolder>,
-    log: LogReader,
-    transactions: LogTransactions,
+    log: Snapshot,
+    transactions: Transactions,
+    /// Bytes of the transactions that were read.
+    done: u64,
     /// No transaction above this is shown.
     until: Tid,
     status: Status,
@@ -29,14 +31,15 @@ pub(crate) struct StoreSource {
 impl StoreSource {
     pub(crate) fn open(dir: &Path, blobs: Option<&Path>) -> Result<Self> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let log = LogReader::open(&disk, dir)
+        let log = Snapshot::open(&disk, dir, None)
             .with_context(|| format!("cannot read the storage {}", dir.display()))?;
-        let transactions = log.transactions(Tid::ZERO).map_err(failed)?;
+        let transactions = log.transactions(Tid::ZERO, Tid::MAX).map_err(failed)?;
         Ok(Self {
             dir: dir.to_owned(),
             blobs: blobs.map(BlobFolder::open).transpose()?,
             log,
             transactions,
+            done: 0,
             until: Tid::MAX,
             status: Status::Complete,
             blob: None,
@@ -55,7 +58,7 @@ impl Source for StoreSource {
     }
 
     fn extent(&self) -> Extent {
-        Extent { done: self.transactions.bytes(), total: self.log.bytes() }
+        Extent { done: self.done, total: self.log.bytes() }
     }
 
     fn packed_to(&self) -> Tid {
@@ -63,20 +66,22 @@ impl Source for StoreSource {
     }
 
     fn seek_after(&mut self, tid: Tid) -> Result<bool> {
-        let mut at = self.log.transactions(tid).map_err(failed)?;
-        let is_there = at.next_transaction().map_err(failed)?.is_some_and(|head| head.tid == tid);
+        let mut at = self.log.transactions(tid, Tid::MAX).map_err(failed)?;
+        let is_there = at.next().map_err(failed)?.is_some_and(|found| found.head.tid == tid);
         self.transactions = if is_there {
             at
         } else {
-            self.log.transactions(Tid(tid.0.saturating_add(1))).map_err(failed)?
+            self.log.transactions(Tid(tid.0.saturating_add(1)), Tid::MAX).map_err(failed)?
         };
         Ok(is_there)
     }
 
     fn next_transaction(&mut self) -> Result<Option<Head>> {
-        let Some(head) = self.transactions.next_transaction().map_err(failed)? else {
+        let Some(found) = self.transactions.next().map_err(failed)? else {
             return Ok(None);
         };
+        self.done += found.bytes;
+        let head = found.head;
         if head.tid > self.until {
             return Ok(None);
         }

@@ -3,6 +3,7 @@
 
 mod files;
 mod status;
+mod storages;
 mod stores;
 
 use std::path::{Path, PathBuf};

@@ -8,9 +8,9 @@
 //! ```
 
 mod cache;
+mod check;
 mod cursor;
 mod format;
-mod frozen;
 mod marks;
 mod recover;
 mod rewrite;
@@ -18,6 +18,7 @@ mod scan;
 mod settle;
 mod sidecar;
 mod space;
+mod view;
 mod writer;
 
 use std::collections::VecDeque;
@@ -29,10 +30,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use protocol::{Failure, Oid, Tid};
 
+pub(crate) use check::{Checked, Part};
 pub(crate) use format::Identity;
-pub(crate) use frozen::Frozen;
 pub(crate) use recover::Recovered;
 pub(crate) use settle::Survey;
+pub use view::Torn;
+pub(crate) use view::{LogView, ViewCursor};
 
 use super::read::LogCursor;
 use super::{AppendError, At, LogTransaction, Plan, Record, RecordLog, Rewritten, record_crc};
