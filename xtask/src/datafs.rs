@@ -1,4 +1,5 @@
-//! `cargo xtask datafs`: our copies, dumps and checks of `Data.fs` files, beside ZODB's own.
+//! `cargo xtask datafs`: our copies, dumps and checks of `Data.fs` files, beside ZODB's own, and their
+//! way through our storages.
 
 use std::process::Command;
 use std::time::Duration;

@@ -100,8 +100,8 @@ fn check_beside(directory: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!(
-        "{0} has data, and {1}, where they belong now, has none: move {0} away, and copy from it \
-         what it has (docs/configuration.md says how), or begin with an empty database",
+        "{0} has data, and {1}, where they belong now, has none: bring them over with \
+         'zeoxide import {0} {1}' (docs/moving.md), or move {0} away to begin with an empty database",
         data_fs.display(),
         directory.display()
     );

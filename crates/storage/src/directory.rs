@@ -22,7 +22,7 @@ use crate::oids::{self, BoundFile, Oids};
 use crate::open::{OpenError, Options, Parts};
 use crate::pack::{Packed, PackedFile};
 
-const FORMAT: &str = "format";
+pub(crate) const FORMAT: &str = "format";
 const LOCK: &str = "lock";
 const TEMPORARY: &str = "tmp";
 const VERSION: &str = "zeoxide storage, format 1";
@@ -43,12 +43,12 @@ pub(crate) struct Directory {
 
 /// A storage that was read and found to be right.
 #[derive(Debug)]
-struct Content {
-    log: Survey,
-    index: Index,
+pub(crate) struct Content {
+    pub(crate) log: Survey,
+    pub(crate) index: Index,
     found: Recovered,
     oids: Oids,
-    packed: Packed,
+    pub(crate) packed: Packed,
 }
 
 impl Directory {
@@ -99,7 +99,7 @@ impl Directory {
 
 impl Content {
     /// `None`: there is no storage, and what there is may become one.
-    fn find(
+    pub(crate) fn find(
         disk: &Arc<dyn Disk>,
         dir: &Path,
         options: &Options,
@@ -124,8 +124,9 @@ impl Content {
         options: &Options,
     ) -> Result<Self, OpenError> {
         let index = Index::default();
-        let packed = PackedFile { disk: Arc::clone(disk), dir: dir.to_owned() }.read()?;
         let (log, mut found) = Survey::read(disk, dir, identity, &index, options)?;
+        // Read after the log: where a pack is under way, what is gone from there is told here.
+        let packed = PackedFile { disk: Arc::clone(disk), dir: dir.to_owned() }.read()?;
         // Of packed transactions there may be records that are gone.
         found.complete_above = found.complete_above.max(packed.to);
         let bound = BoundFile { disk: Arc::clone(disk), dir: dir.to_owned() };
@@ -215,7 +216,7 @@ fn parent(dir: &Path) -> &Path {
     parent.unwrap_or_else(|| Path::new("."))
 }
 
-fn read_format(disk: &dyn Disk, dir: &Path) -> Result<Identity, OpenError> {
+pub(crate) fn read_format(disk: &dyn Disk, dir: &Path) -> Result<Identity, OpenError> {
     let path = dir.join(FORMAT);
     let text = disk::read_start(disk, &path, MAX_FORMAT_BYTES).map_err(OpenError::io(&path))?;
     let text = String::from_utf8_lossy(&text);

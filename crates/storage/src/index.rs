@@ -143,6 +143,14 @@ impl Index {
         self.objects.load(Ordering::Relaxed)
     }
 
+    /// Number of revisions of all objects.
+    pub fn revisions(&self) -> u64 {
+        let superseded = |shard: &RwLock<Shard>| {
+            shard.read().unwrap_or_else(PoisonError::into_inner).superseded as u64
+        };
+        self.objects() + self.shards.iter().map(superseded).sum::<u64>()
+    }
+
     /// Memory taken, about: what the tables and pages of all shards have room for.
     pub fn memory_bytes(&self) -> u64 {
         let bytes = |shard: &RwLock<Shard>| {

@@ -28,6 +28,7 @@ mod pack;
 mod past;
 mod pool;
 mod reading;
+pub mod snapshot;
 mod sync;
 mod vital;
 
@@ -35,10 +36,12 @@ pub use api::{
     Abilities, Extent, Found, Iterated, LockState, Meta, RecordCursor, Storage, Transaction,
     TransactionCursor, Which,
 };
-pub use blobs::{BlobFile, Upload};
+pub use blobs::{BlobFile, Upload, blob_path};
 pub use mailbox::{Completion, Cut, Event, Invalidation, Mailbox, ReplyTo, Ticket, Vote, Wake};
 pub use metrics::{Buckets, CacheUse, Measures};
 pub use pack::PackState;
+
+pub use snapshot::Snapshot;
 
 pub use open::{
     Clock, CommitLocks, Kind, Location, LocationError, OpenError, Options, Prepared, Reads, Sync,

@@ -3,7 +3,7 @@
 //! One file of `cmd` for each subcommand. What moves transactions is `copy`: from a `Source` to a
 //! `Sink`, whatever they are.
 //!
-//! **Never**: a change of a file that is only looked at; a number of bytes in memory that grows
+//! **Never**: a change of a file or storage that is only looked at; a number of bytes in memory that grows
 //! with a file, but for an index by object where one is needed.
 //!
 //! Start reading at `cmd`, then `copy`.
@@ -36,6 +36,10 @@ enum Command {
     Dump(cmd::dump::Options),
     Verify(cmd::verify::Options),
     Copy(cmd::copy::Options),
+    Import(cmd::import::Options),
+    Export(cmd::export::Options),
+    Backup(cmd::backup::Options),
+    Restore(cmd::restore::Options),
     Bench(cmd::bench::Options),
 }
 
@@ -62,6 +66,10 @@ fn main() -> ExitCode {
         Command::Dump(options) => cmd::dump::run(&options),
         Command::Verify(options) => cmd::verify::run(&options),
         Command::Copy(options) => cmd::copy::run(&options),
+        Command::Import(options) => cmd::import::run(&options),
+        Command::Export(options) => cmd::export::run(&options),
+        Command::Backup(options) => cmd::backup::run(&options),
+        Command::Restore(options) => cmd::restore::run(&options),
         Command::Bench(options) => cmd::bench::run(&options),
     };
     match result {

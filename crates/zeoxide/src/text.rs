@@ -64,6 +64,35 @@ pub(crate) fn parse_tid(text: &str) -> Result<Tid, String> {
     value.map(Tid).ok_or_else(|| "a tid has 16 hexadecimal digits".to_owned())
 }
 
+/// A tid, or the last one of a time, which is written as [`time`] does; a fraction can be left out.
+pub(crate) fn parse_moment(text: &str) -> Result<Tid, String> {
+    parse_tid(text).or_else(|_| {
+        parse_time(text).ok_or_else(|| {
+            "neither a tid (16 hexadecimal digits) nor a time in UTC (2026-11-01T00:01:02Z)"
+                .to_owned()
+        })
+    })
+}
+
+fn parse_time(text: &str) -> Option<Tid> {
+    let (date, clock) = text.strip_suffix('Z')?.split_once('T')?;
+    let number = |text: &str, range: std::ops::RangeInclusive<u64>| {
+        text.parse().ok().filter(|number| range.contains(number))
+    };
+    let [year, month, day] = date.split('-').collect::<Vec<_>>().try_into().ok()?;
+    let [hour, minute, second] = clock.split(':').collect::<Vec<_>>().try_into().ok()?;
+    let (second, fraction) = second.split_once('.').unwrap_or((second, ""));
+    let months = (number(year, 1900..=9999)? - 1900) * 12 + number(month, 1..=12)? - 1;
+    let hours = (months * 31 + number(day, 1..=31)? - 1) * 24 + number(hour, 0..=23)?;
+    let minutes = u32::try_from(hours * 60 + number(minute, 0..=59)?).ok()?;
+    // All of the smallest unit that was given belongs to it.
+    let scale = 10_u64.checked_pow(u32::try_from(fraction.len()).ok().filter(|len| *len <= 9)?)?;
+    let fraction = if fraction.is_empty() { 0 } else { number(fraction, 0..=scale - 1)? };
+    let units = u128::from(number(second, 0..=59)? * scale + fraction + 1) << 32;
+    let units = units.div_ceil(u128::from(60 * scale)) - 1;
+    Some(Tid((u64::from(minutes) << 32) | u64::try_from(units).ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +126,29 @@ mod tests {
         assert_eq!(parse_tid("0x040cb6c104444444"), parse_tid("040cb6c104444444"));
         for wrong in ["", "1", "040cb6c10444444g", "0x040cb6c1044444444"] {
             assert!(parse_tid(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_tid_or_a_time() {
+        assert_eq!(parse_moment("040cb6c104444444"), Ok(Tid(0x040c_b6c1_0444_4444)));
+        let end = parse_moment("2026-11-01T00:01:01Z").unwrap();
+        assert_eq!(time(Tid(0x040c_b6c1_0444_4444)), "2026-11-01T00:01:01.000000Z");
+        assert!(end > Tid(0x040c_b6c1_0444_4444));
+        assert_eq!(time(Tid(end.0 + 1)), "2026-11-01T00:01:02.000000Z");
+        let whole = parse_moment("2026-11-01T00:01:59Z").unwrap();
+        assert_eq!(whole.0 & 0xffff_ffff, 0xffff_ffff);
+        assert!(parse_moment("2026-11-01T00:01:01.5Z").unwrap() < end);
+        for wrong in [
+            "",
+            "2026-11-01",
+            "2026-13-01T00:00:00Z",
+            "2026-11-01T24:00:00Z",
+            "2026-11-01T00:00:00",
+            "2026-11-01T00:00:00.x1Z",
+            "99999-11-01T00:00:00Z",
+        ] {
+            assert!(parse_moment(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -155,8 +155,8 @@ fn read_file(section: &Section, notices: &mut Vec<Notice>) -> Result<Storage, Wr
 pub(crate) fn left_alone(file: &str) -> String {
     let directory = beside(file.as_ref());
     format!(
-        "{file} itself is neither read nor written: the data are in {}; docs/configuration.md says \
-         how to bring there what the file has",
+        "{file} itself is neither read nor written: the data are in {0}; 'zeoxide import {file} {0}' \
+         brings there what the file has (docs/moving.md)",
         directory.display()
     )
 }

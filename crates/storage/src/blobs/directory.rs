@@ -30,17 +30,8 @@ pub(crate) struct Survey {
 impl Survey {
     /// Looks at a directory and locks it; changes nothing.
     pub(crate) fn look(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self, OpenError> {
-        let names = disk::list_if_there(&**disk, dir).map_err(OpenError::io(dir))?;
         check_writable(&**disk, dir)?;
-        let has = |wanted: &str| names.iter().any(|name| name == wanted);
-        if has(LAYOUT) {
-            check_layout(&**disk, &dir.join(LAYOUT))?;
-        } else if !is_unused(&**disk, dir, &names).map_err(OpenError::io(dir))? {
-            let what = "it has files, but no file .layout, so it is no blob directory of ZODB's \
-                        'bushy' layout (it may be one of the old 'lawn' layout: ZODB's migrateblobs \
-                        converts that); nothing was changed";
-            return Err(refused(dir, what));
-        }
+        check_directory(&**disk, dir)?;
         let private = dir.join(PRIVATE);
         let names = disk::list_if_there(&**disk, &private).map_err(OpenError::io(&private))?;
         let has_lock = names.iter().any(|name| name == LOCK);
@@ -75,6 +66,21 @@ impl Survey {
             _lock: lock,
         }))
     }
+}
+
+/// Checks that a directory has blobs as we keep them, or may get them.
+pub(crate) fn check_directory(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    let names = disk::list_if_there(disk, dir).map_err(OpenError::io(dir))?;
+    if names.iter().any(|name| name == LAYOUT) {
+        return check_layout(disk, &dir.join(LAYOUT));
+    }
+    if is_unused(disk, dir, &names).map_err(OpenError::io(dir))? {
+        return Ok(());
+    }
+    let what = "it has files, but no file .layout, so it is no blob directory of ZODB's 'bushy' \
+                layout (it may be one of the old 'lawn' layout: ZODB's migrateblobs converts that); \
+                nothing was changed";
+    Err(refused(dir, what))
 }
 
 /// Removes what uploads and transactions that were not finished have left.

@@ -18,6 +18,7 @@
 //! an earlier time, and a blob that it makes shorter is damaged.
 
 mod directory;
+mod inventory;
 mod names;
 mod reader;
 mod upload;
@@ -25,7 +26,7 @@ mod upload;
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,10 +35,16 @@ use protocol::{Failure, Oid, Tid};
 use crate::disk::{Disk, Lock, Open};
 use crate::pool::Pool;
 
-pub(crate) use directory::Survey;
+pub(crate) use directory::{Survey, check_directory};
+pub(crate) use inventory::{Unfinished, each_blob};
 use names::{file_name, is_shared_name, object_dir};
 pub use reader::BlobFile;
 pub use upload::Upload;
+
+/// Where the blob of a revision is in a blob directory.
+pub fn blob_path(dir: &Path, oid: Oid, tid: Tid) -> PathBuf {
+    object_dir(dir, oid).join(file_name(tid))
+}
 
 /// A storage's blob directory.
 pub(crate) struct BlobStore {
@@ -129,7 +136,7 @@ impl BlobStore {
     }
 
     fn path(&self, oid: Oid, tid: Tid) -> PathBuf {
-        self.object_dir(oid).join(file_name(tid))
+        blob_path(&self.dir, oid, tid)
     }
 
     fn object_dir(&self, oid: Oid) -> PathBuf {

@@ -48,13 +48,16 @@ impl Core {
             return;
         };
         let mut sent = std::mem::take(&mut state.blobs);
+        // A record that is copied can have an origin and bring its blob all the same.
+        let is_copied = state.undos.is_empty();
         for record in &mut state.records {
             let has_data = !matches!(record.payload, Payload::None);
-            if record.origin != Tid::ZERO {
-                if record.has_blob {
-                    state.blobs.insert(record.oid, store.copy(record.oid, record.origin));
-                }
-            } else if has_data && let Some(blob) = sent.remove(&record.oid) {
+            if record.has_blob {
+                state.blobs.insert(record.oid, store.copy(record.oid, record.origin));
+            } else if has_data
+                && (is_copied || record.origin == Tid::ZERO)
+                && let Some(blob) = sent.remove(&record.oid)
+            {
                 record.has_blob = true;
                 state.blobs.insert(record.oid, blob);
             }

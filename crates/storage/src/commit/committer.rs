@@ -23,7 +23,7 @@ use crate::sync::{Condvar, Mutex};
 #[derive(Debug)]
 pub(crate) struct Finish {
     pub(crate) pending: Arc<Pending>,
-    /// By ascending oid, each once.
+    /// Each oid once.
     pub(crate) records: Vec<Record>,
     pub(crate) blobs: BTreeMap<Oid, Upload>,
     pub(crate) promised_bytes: u64,

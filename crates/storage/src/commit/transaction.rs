@@ -40,7 +40,8 @@ pub(crate) struct State {
     pub(crate) undos: Vec<Undo>,
     /// Bytes that the log has promised; nonzero only in [`Stage::Voted`].
     pub(crate) promised_bytes: u64,
-    /// What becomes of `writes` at a successful vote: by ascending oid, each once.
+    /// What becomes of `writes` at a successful vote: each oid once, ascending, but in a
+    /// copied transaction in the order in which they came.
     pub(crate) records: Vec<Record>,
     /// Blobs of objects in `writes` or `records`.
     pub(crate) blobs: BTreeMap<Oid, Upload>,

@@ -97,7 +97,11 @@ impl Core {
                 None
             }
             Ok(stale) if stale.is_empty() => {
-                let writes = std::mem::take(&mut state.writes);
+                let mut writes = std::mem::take(&mut state.writes);
+                if pending.meta.tid.is_some() {
+                    // Whoever copies a transaction wants it back as it was.
+                    writes.sort_unstable_by_key(|write| write.order);
+                }
                 state.records = writes.into_iter().map(Write::into_record).collect();
                 self.secure_space(pending, state);
                 None
@@ -140,8 +144,8 @@ impl Core {
     }
 
     fn promised(&self, bytes: u64, pending: &Arc<Pending>, state: &mut State) {
-        if let Some(record) = state.records.last() {
-            self.oids.raise_above(record.oid);
+        if let Some(oid) = state.records.iter().map(|record| record.oid).max() {
+            self.oids.raise_above(oid);
         }
         state.promised_bytes = bytes;
         if let Stage::Voting(reply) = &state.stage {

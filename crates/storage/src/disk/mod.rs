@@ -1,6 +1,7 @@
 //! The file-system calls that the log makes, behind a trait: the real ones, and in tests a disk
 //! that fails and one that forgets what was not synced.
 
+mod frozen;
 mod mapped;
 mod real;
 
@@ -9,6 +10,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use frozen::FrozenDisk;
 pub(crate) use mapped::MappedFile;
 
 pub use mapped::Map;

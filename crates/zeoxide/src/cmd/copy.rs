@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+use super::moving;
 use crate::End;
-use crate::copy::{self, FileSink, FileSource, Source as _};
+use crate::copy::{FileSink, FileSource};
 use crate::interrupt::Interrupt;
-use crate::progress::Progress;
-use crate::text::size;
 
 /// Copy a Data.fs, transaction by transaction, checking all of it
 ///
@@ -35,21 +34,8 @@ pub(crate) fn run(options: &Options) -> Result<End> {
         let created = FileSink::create(&options.to, source.magic());
         created.context("cannot begin a copy (--resume goes on with one)")?
     };
-    copy::resume(&mut source, &sink)?;
-    let extent = source.extent();
-    let mut progress = Progress::new("copying", extent.done, extent.total);
-    let copied = copy::copy(&mut source, &mut sink, &mut |extent| {
-        progress.tell(extent.done);
-        !interrupt.is_set()
-    });
-    progress.end();
-    let copied = copied?;
-    println!(
-        "copied {} transactions, {} records, {} of data",
-        copied.transactions,
-        copied.records,
-        size(copied.bytes)
-    );
+    let copied = moving::go_on("copying", &mut source, &mut sink, &interrupt)?;
+    moving::tell("copied", copied);
     if copied.interrupted {
         println!("not all of it: go on with --resume");
         return Ok(End::Interrupted);

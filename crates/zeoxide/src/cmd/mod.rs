@@ -1,8 +1,14 @@
 //! The subcommands.
 
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod copy;
 pub(crate) mod dump;
+pub(crate) mod export;
+pub(crate) mod import;
+mod moving;
 pub(crate) mod pack;
+pub(crate) mod restore;
 pub(crate) mod status;
 pub(crate) mod verify;
+mod verify_storage;

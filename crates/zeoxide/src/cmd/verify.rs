@@ -1,9 +1,10 @@
-//! `zeoxide verify`: reads all of a file.
+//! `zeoxide verify`: reads all of a file; for storages see `verify_storage`.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use datafs::{ReadError, Reader, Status};
 use foldhash::fast::RandomState;
 use protocol::{Oid, Tid};
@@ -14,18 +15,29 @@ use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::text::{size, time};
 
-/// Read all of a Data.fs and check its structure
+/// Read all of a storage or of a Data.fs and check it
 ///
-/// Checked are lengths, statuses, the order of transactions, and all pointers: to transactions, to
+/// Of a storage's directory all checksums are checked, the order of transactions, indexes, and (with
+/// --blobs) that blobs and records belong together, also while a server uses it. What a crash has
+/// left at the end is told, but is not wrong.
+///
+/// Of a Data.fs checked are lengths, statuses, the order of transactions, and all pointers: to transactions, to
 /// data, and from each record to the object's previous one. Data have no checksums in a Data.fs.
 /// What a crash has left at the end is told, but is not wrong: FileStorage cuts it off.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// A Data.fs, which may be in use
-    file: PathBuf,
+    /// A storage's directory or a Data.fs, which may be in use
+    #[arg(value_name = "DIR|FILE")]
+    pub(super) file: PathBuf,
+    /// The blob directory of the storage
+    #[arg(long, value_name = "DIR")]
+    pub(super) blobs: Option<PathBuf>,
+    /// Threads that read a storage; by default as many as there are cores
+    #[arg(long, value_name = "N")]
+    pub(super) jobs: Option<NonZeroUsize>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// What was found.
@@ -52,6 +64,12 @@ struct Findings {
 
 pub(crate) fn run(options: &Options) -> Result<End> {
     let interrupt = Interrupt::catch()?;
+    if options.file.is_dir() {
+        return super::verify_storage::run(options, &interrupt);
+    }
+    if options.blobs.is_some() {
+        bail!("--blobs is for a storage's directory, and {} is none", options.file.display());
+    }
     let mut reader = Reader::open(&options.file)?;
     let mut progress = Progress::new("verifying", reader.position(), reader.bytes());
     let mut check = Check::default();

@@ -2,22 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use datafs::{Magic, Reader, Record, Status, Torn, Transaction, Writer};
-use protocol::Tid;
+use anyhow::{Context as _, Result};
+use datafs::{Magic, Reader, Record, Status, Torn, Transaction, Writer, extension};
+use protocol::{Oid, Tid};
 
-use super::{Extent, Sink, Source};
+use super::{BlobFolder, Encoding, Extent, Head, Sink, Source, Transfer};
 
 /// A file that is read.
 #[derive(Debug)]
 pub(crate) struct FileSource {
     path: PathBuf,
     reader: Reader,
+    blobs: Option<BlobFolder>,
+    /// Of what was read last.
+    tid: Tid,
+    oid: Oid,
+    /// Transactions that were passed over, as FileStorage does not show them.
+    pub(crate) undone: u64,
 }
 
 impl FileSource {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        Ok(Self { path: path.to_owned(), reader: Reader::open(path)? })
+        let (reader, path) = (Reader::open(path)?, path.to_owned());
+        Ok(Self { path, reader, blobs: None, tid: Tid::ZERO, oid: Oid(0), undone: 0 })
+    }
+
+    /// A record has a blob where there is a file for it.
+    pub(crate) fn with_blobs(mut self, folder: BlobFolder) -> Self {
+        self.blobs = Some(folder);
+        self
     }
 
     pub(crate) fn magic(&self) -> Magic {
@@ -43,17 +56,26 @@ impl Source for FileSource {
         Ok(self.reader.seek_after(tid)?)
     }
 
-    fn next_transaction(&mut self) -> Result<Option<Transaction>> {
+    fn next_transaction(&mut self) -> Result<Option<Head>> {
         while let Some(at) = self.reader.next_transaction()? {
-            if at.transaction.status != Status::Undone {
-                return Ok(Some(at.transaction));
+            let transaction = at.transaction;
+            if transaction.status != Status::Undone {
+                self.tid = transaction.tid;
+                return Ok(Some(Head { transaction, encoding: Encoding::Pickle }));
             }
+            self.undone += 1;
         }
         Ok(None)
     }
 
     fn next_record(&mut self) -> Result<Option<Record>> {
-        Ok(self.reader.next_record()?.map(|at| at.record))
+        let record = self.reader.next_record()?.map(|at| at.record);
+        self.oid = record.as_ref().map_or(Oid(0), |record| record.oid);
+        Ok(record)
+    }
+
+    fn blob(&self) -> Result<Option<PathBuf>> {
+        Ok(self.blobs.as_ref().and_then(|blobs| blobs.find(self.oid, self.tid)))
     }
 }
 
@@ -62,17 +84,29 @@ impl Source for FileSource {
 pub(crate) struct FileSink {
     path: PathBuf,
     writer: Writer,
+    blobs: Option<(BlobFolder, Transfer)>,
+    /// Of the transaction that is begun.
+    tid: Tid,
 }
 
 impl FileSink {
     /// Makes the file, which must not be there.
     pub(crate) fn create(path: &Path, magic: Magic) -> Result<Self> {
-        Ok(Self { path: path.to_owned(), writer: Writer::create(path, magic)? })
+        Ok(Self::new(path, Writer::create(path, magic)?))
     }
 
     /// Goes on with a file, without what an interrupted copy has left of a transaction.
     pub(crate) fn append(path: &Path) -> Result<Self> {
-        Ok(Self { path: path.to_owned(), writer: Writer::append(path)? })
+        Ok(Self::new(path, Writer::append(path)?))
+    }
+
+    fn new(path: &Path, writer: Writer) -> Self {
+        Self { path: path.to_owned(), writer, blobs: None, tid: Tid::ZERO }
+    }
+
+    pub(crate) fn with_blobs(mut self, folder: BlobFolder, how: Transfer) -> Self {
+        self.blobs = Some((folder, how));
+        self
     }
 }
 
@@ -85,11 +119,28 @@ impl Sink for FileSink {
         self.writer.last_tid()
     }
 
-    fn begin(&mut self, transaction: &Transaction) -> Result<()> {
-        Ok(self.writer.begin(transaction)?)
+    fn read_back(&self) -> Result<Box<dyn Source>> {
+        Ok(Box::new(FileSource::open(&self.path)?))
     }
 
-    fn record(&mut self, record: &Record) -> Result<()> {
+    fn begin(&mut self, head: &Head) -> Result<()> {
+        self.tid = head.transaction.tid;
+        if head.encoding == Encoding::Pickle {
+            return Ok(self.writer.begin(&head.transaction)?);
+        }
+        let pickle = extension::to_pickle(&head.transaction.extension);
+        let pickle = pickle.with_context(|| format!("cannot copy {}", head.name()))?;
+        let transaction = Transaction { extension: pickle.into(), ..head.transaction.clone() };
+        Ok(self.writer.begin(&transaction)?)
+    }
+
+    fn record(&mut self, record: &Record, blob: Option<&Path>) -> Result<()> {
+        if let Some(blob) = blob {
+            let folder = self.blobs.as_ref();
+            let blobs = "there are blobs: --blobs-to must say where they go";
+            let (folder, how) = folder.context(blobs)?;
+            folder.put(record.oid, self.tid, blob, *how)?;
+        }
         Ok(self.writer.record(record)?)
     }
 

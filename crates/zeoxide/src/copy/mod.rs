@@ -2,19 +2,91 @@
 //!
 //! A [`Source`] yields them in tid order, a [`Sink`] appends them; [`copy`] needs to know no more of
 //! either, goes on where an earlier copy has stopped, and stops in order. What both speak of are the
-//! transactions and records of a `Data.fs`, since nothing else has more to say.
+//! transactions and records of a `Data.fs`, since nothing else has more to say; only extensions have
+//! two encodings.
 
+mod blobs;
+mod compare;
 mod files;
+mod log;
+mod store;
 #[cfg(test)]
 mod tests;
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context as _, Result, bail};
-use datafs::{Record, Transaction};
+use bytes::Bytes;
+use datafs::{Record, Status, Transaction, extension};
 use protocol::Tid;
 
 use crate::text::time;
 
+pub(crate) use blobs::{BlobFolder, Transfer};
+pub(crate) use compare::compare;
 pub(crate) use files::{FileSink, FileSource};
+pub(crate) use log::StoreSource;
+pub(crate) use store::StoreSink;
+
+/// A transaction without its records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) transaction: Transaction,
+    /// Of its extension.
+    pub(crate) encoding: Encoding,
+}
+
+/// How an extension is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// In a `Data.fs`.
+    Pickle,
+    /// In a storage of ours.
+    MessagePack,
+}
+
+impl Head {
+    /// For people.
+    fn name(&self) -> String {
+        format!("transaction {} ({})", self.transaction.tid, time(self.transaction.tid))
+    }
+
+    /// Whether [`Self::kept_extension`] is the same bytes again in a `Data.fs`.
+    fn is_kept_exactly(&self) -> bool {
+        let again = extension::to_pickle(&self.kept_extension());
+        self.encoding == Encoding::MessagePack
+            || again.is_ok_and(|again| again == self.transaction.extension)
+    }
+
+    fn with_status(mut self, status: Status) -> Self {
+        self.transaction.status = status;
+        self
+    }
+
+    /// The extension as a storage of ours keeps it; nothing for what it cannot keep.
+    fn kept_extension(&self) -> Bytes {
+        match self.encoding {
+            Encoding::MessagePack => self.transaction.extension.clone(),
+            Encoding::Pickle => {
+                extension::to_msgpack(&self.transaction.extension).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// How much an export does not write as it was, and the first transaction with that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Changed {
+    pub(crate) count: u64,
+    pub(crate) first: Option<Tid>,
+}
+
+impl Changed {
+    fn add(&mut self, tid: Tid) {
+        self.count += 1;
+        self.first.get_or_insert(tid);
+    }
+}
 
 /// Where transactions come from.
 pub(crate) trait Source {
@@ -29,10 +101,18 @@ pub(crate) trait Source {
 
     /// The next transaction that is visible; records of the one before that were not asked for are
     /// passed over.
-    fn next_transaction(&mut self) -> Result<Option<Transaction>>;
+    fn next_transaction(&mut self) -> Result<Option<Head>>;
 
     /// The next record of the transaction.
     fn next_record(&mut self) -> Result<Option<Record>>;
+
+    /// The blob of the record that was read last.
+    fn blob(&self) -> Result<Option<PathBuf>>;
+
+    /// Up to where superseded records may be missing.
+    fn packed_to(&self) -> Tid {
+        Tid::ZERO
+    }
 }
 
 /// Where transactions go to.
@@ -43,11 +123,14 @@ pub(crate) trait Sink {
     /// The newest transaction that is there.
     fn last_tid(&self) -> Option<Tid>;
 
-    /// Begins a transaction with a tid above [`Self::last_tid`].
-    fn begin(&mut self, transaction: &Transaction) -> Result<()>;
+    /// What is there already.
+    fn read_back(&self) -> Result<Box<dyn Source>>;
 
-    /// Adds a record.
-    fn record(&mut self, record: &Record) -> Result<()>;
+    /// Begins a transaction with a tid above [`Self::last_tid`].
+    fn begin(&mut self, head: &Head) -> Result<()>;
+
+    /// Adds a record, perhaps with a blob, whose file is copied.
+    fn record(&mut self, record: &Record, blob: Option<&Path>) -> Result<()>;
 
     /// Ends the transaction that is begun: it is there from now on.
     fn finish(&mut self) -> Result<()>;
@@ -73,22 +156,48 @@ pub(crate) struct Copied {
     pub(crate) records: u64,
     /// Of records.
     pub(crate) bytes: u64,
+    pub(crate) blobs: u64,
     /// It was asked to stop before the end.
     pub(crate) interrupted: bool,
 }
 
-/// Prepares `source` for what `sink` does not have yet. What it has must be of this source.
+/// Prepares `source` for what `sink` does not have yet. What it has must be of this source: the
+/// newest transaction that both have is looked at.
 pub(crate) fn resume(source: &mut dyn Source, sink: &dyn Sink) -> Result<()> {
     let Some(last) = sink.last_tid() else { return Ok(()) };
-    if !source.seek_after(last)? {
+    let is_packed = source.packed_to() >= last;
+    let common = match source.seek_after(last)? {
+        true => Some(last),
+        false if is_packed => newest_up_to(source, last)?,
+        false => None,
+    };
+    let is_same = match common {
+        Some(tid) => compare::is_same(source, &mut *sink.read_back()?, tid, is_packed)?,
+        None => false,
+    };
+    if !is_same {
+        let why = if common == Some(last) { "has with other content" } else { "does not have" };
         bail!(
-            "{} ends with transaction {last} ({}), which {} does not have: it is no copy of it",
+            "{} ends with transaction {last} ({}), which {} {why}: it is no copy of it",
             sink.name(),
             time(last),
             source.name()
         );
     }
+    source.seek_after(last)?;
     Ok(())
+}
+
+fn newest_up_to(source: &mut dyn Source, last: Tid) -> Result<Option<Tid>> {
+    source.seek_after(Tid::ZERO)?;
+    let mut newest = None;
+    while let Some(head) = source.next_transaction()? {
+        if head.transaction.tid > last {
+            break;
+        }
+        newest = Some(head.transaction.tid);
+    }
+    Ok(newest)
 }
 
 /// Copies all that `source` still has, until `goes_on`, which is told how far it is, says no. On
@@ -115,9 +224,9 @@ fn copy_all(
     copied: &mut Copied,
 ) -> Result<()> {
     let mut unsynced = 0;
-    while let Some(transaction) = source.next_transaction()? {
-        sink.begin(&transaction)?;
-        let (mut records, mut bytes) = (0, 0);
+    while let Some(head) = source.next_transaction()? {
+        sink.begin(&head)?;
+        let (mut records, mut bytes, mut blobs) = (0, 0, 0);
         loop {
             // Asked before each record, as a transaction can be as large as a database.
             if !goes_on(source.extent()) {
@@ -125,14 +234,17 @@ fn copy_all(
                 return Ok(());
             }
             let Some(record) = source.next_record()? else { break };
-            sink.record(&record)?;
+            let blob = source.blob()?;
+            sink.record(&record, blob.as_deref())?;
             records += 1;
+            blobs += u64::from(blob.is_some());
             bytes += record.data.map_or(0, |data| data.len() as u64);
         }
         sink.finish()?;
         copied.transactions += 1;
         copied.records += records;
         copied.bytes += bytes;
+        copied.blobs += blobs;
         unsynced += bytes;
         if unsynced >= SYNC_BYTES {
             sink.sync()?;

@@ -101,3 +101,127 @@ fn damage_ends_a_copy_after_a_whole_transaction() {
     assert!(error.contains(&format!("damaged at offset {}", end - 50)), "{error}");
     assert!(whole.starts_with(&std::fs::read(&to).unwrap()));
 }
+
+/// Everything that a file has comes back out of a storage, wherever copies into it and out of it
+/// stop, but the extensions of Python 2.
+#[test]
+fn an_interrupted_way_through_a_storage_is_resumed() {
+    for name in ["undos.fs", "packed.fs"] {
+        let whole = std::fs::read(data(name)).unwrap();
+        for steps in [1, 2, 7, 20, 1000] {
+            let folder = tempfile::tempdir().unwrap();
+            let (dir, to) = (folder.path().join("dir"), folder.path().join("to.fs"));
+            let import = |steps: usize| {
+                let mut source = FileSource::open(&data(name)).unwrap();
+                let mut sink = StoreSink::open(&dir, None, Transfer::Copy).unwrap();
+                resume(&mut source, &sink).unwrap();
+                let copied = copy(&mut source, &mut sink, &mut stops_after(steps)).unwrap();
+                sink.close().unwrap();
+                copied.interrupted
+            };
+            let export = |steps: usize| {
+                let mut source = StoreSource::open(&dir, None).unwrap();
+                let mut sink = if to.exists() {
+                    FileSink::append(&to).unwrap()
+                } else {
+                    FileSink::create(&to, datafs::Magic::Python3).unwrap()
+                };
+                resume(&mut source, &sink).unwrap();
+                copy(&mut source, &mut sink, &mut stops_after(steps)).unwrap().interrupted
+            };
+            assert_eq!(import(steps), steps < 1000);
+            export(usize::MAX);
+            assert!(whole.starts_with(&std::fs::read(&to).unwrap()), "{name} after {steps}");
+            assert!(!import(usize::MAX));
+            export(steps);
+            assert!(!export(usize::MAX));
+            assert!(std::fs::read(&to).unwrap() == whole, "{name} after {steps}");
+            let mut original = FileSource::open(&data(name)).unwrap();
+            let mut stored = StoreSource::open(&dir, None).unwrap();
+            let compared = compare(&mut original, &mut stored, &mut |_| true).unwrap();
+            assert_eq!(compared.difference, None);
+            assert_eq!(compared.changed, Changed::default());
+        }
+    }
+}
+
+fn stops_after(steps: usize) -> impl FnMut(Extent) -> bool {
+    let mut left = steps;
+    move |_| {
+        left = left.saturating_sub(1);
+        left > 0
+    }
+}
+
+/// One thing differs from the original in each copy.
+#[test]
+fn a_comparison_finds_every_difference() {
+    type Change = fn(&mut Vec<(Transaction, Vec<Record>)>);
+    let changes: [(Change, &str); 9] = [
+        (|all| all.truncate(2), "is missing"),
+        (|all| all[2].0.tid.0 += 1, "is in the place of transaction"),
+        (|all| all[1].0.status = Status::Packed, "another status"),
+        (|all| all[1].0.user = "x".into(), "another user"),
+        (|all| all[1].0.description = "x".into(), "another description"),
+        (
+            |all| all[1].0.extension = Bytes::from_static(b"\x80\x03}q\0X\x01\0\0\0aq\x01K\x02s."),
+            "another extension",
+        ),
+        (|all| all[2].1[0].data = Some("x".into()), "has other data"),
+        (|all| all[2].1[0].oid.0 += 1, "is not in its place"),
+        (|all| all[1].1.clear(), "is missing"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, all: &[(Transaction, Vec<Record>)]| {
+        let path = folder.path().join(name);
+        let mut sink = FileSink::create(&path, datafs::Magic::Python3).unwrap();
+        for (transaction, records) in all {
+            let transaction = transaction.clone();
+            sink.begin(&Head { transaction, encoding: Encoding::Pickle }).unwrap();
+            records.iter().for_each(|record| sink.record(record, None).unwrap());
+            sink.finish().unwrap();
+        }
+        sink.sync().unwrap();
+        FileSource::open(&path).unwrap()
+    };
+    let original: Vec<_> = (1..=3).map(two_records).collect();
+    write("original.fs", &original);
+    let open = || FileSource::open(&folder.path().join("original.fs")).unwrap();
+    let difference =
+        |copy: &mut FileSource| compare(&mut open(), copy, &mut |_| true).unwrap().difference;
+    assert_eq!(difference(&mut open()), None);
+    for (number, (change, wanted)) in changes.into_iter().enumerate() {
+        let mut all = original.clone();
+        change(&mut all);
+        let found = difference(&mut write(&format!("{number}.fs"), &all));
+        assert!(found.as_ref().is_some_and(|found| found.contains(wanted)), "{wanted}: {found:?}");
+    }
+    let mut unlinked = original.clone();
+    unlinked[1].1[0].linked = false;
+    let compared =
+        compare(&mut open(), &mut write("unlinked.fs", &unlinked), &mut |_| true).unwrap();
+    assert_eq!(compared.difference, None);
+    assert_eq!(compared.relinked, Changed { count: 1, first: Some(Tid(20)) });
+    let mut more = original.clone();
+    more.push(two_records(4));
+    let found = difference(&mut write("more.fs", &more)).unwrap();
+    assert!(found.contains("is too many"), "{found}");
+}
+
+/// A transaction of two objects.
+fn two_records(tid: u64) -> (Transaction, Vec<Record>) {
+    let transaction = Transaction {
+        tid: Tid(tid * 10),
+        status: Status::Complete,
+        user: "user".into(),
+        description: Bytes::new(),
+        extension: Bytes::new(),
+    };
+    let record = |oid| Record {
+        oid: protocol::Oid(oid),
+        data: Some(format!("{oid} at {tid}").into()),
+        origin: None,
+        linked: true,
+    };
+    (transaction, vec![record(2), record(1)])
+}

@@ -5,6 +5,8 @@ mod fake;
 mod files;
 mod pack;
 mod status;
+mod storages;
+mod stores;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -42,10 +44,12 @@ fn data(name: &str) -> PathBuf {
 fn help_tells_each_command_and_each_exit_status() {
     let (status, help, _) = run(["--help"]);
     assert_eq!(status, 0);
-    for word in ["status", "pack", "dump", "verify", "copy", "bench", "130"] {
+    let commands =
+        ["status", "pack", "dump", "verify", "copy", "import", "export", "backup", "restore"];
+    for word in commands.iter().chain(&["bench", "130"]) {
         assert!(help.contains(&format!("  {word} ")), "{word} is not in {help}");
     }
-    for command in ["status", "pack", "dump", "verify", "copy"] {
+    for command in commands {
         assert_eq!(run([command, "--help"]).0, 0);
         assert_eq!(run([command]).0, 2, "{command} needs an argument");
     }

@@ -1,6 +1,7 @@
 //! Reads transactions of segment files back; see [`crate::log::read`].
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -63,6 +64,11 @@ impl SegmentCursor {
         Ok(cursor)
     }
 
+    /// The file that the cursor is in, and the offset there.
+    pub(super) fn position(&self) -> (&Path, u64) {
+        (&self.segment.path, self.offset)
+    }
+
     /// The header of the transaction at `offset`, which ends where the segment may be read.
     fn header(&self, offset: u64) -> Result<TransactionHeader, Failure> {
         let mut bytes = [0; TRANSACTION_HEADER_BYTES];
@@ -91,6 +97,10 @@ impl SegmentCursor {
         read(&self.segment, &mut meta, start)?;
         let mut digest = new_digest();
         digest.update(&meta);
+        // With records it is checked at the last one.
+        if header.records == 0 && digest.finalize() as u32 != header.body_crc {
+            return Err(damaged(&self.segment, offset, "the transaction's checksum is wrong"));
+        }
         let mut rest = Bytes::from(meta);
         let mut take = |bytes: u32| rest.split_to((bytes as usize).min(rest.len()));
         let head = TransactionHead {

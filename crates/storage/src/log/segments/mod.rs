@@ -8,6 +8,7 @@
 //! ```
 
 mod cache;
+mod check;
 mod cursor;
 mod format;
 mod marks;
@@ -17,6 +18,7 @@ mod scan;
 mod settle;
 mod sidecar;
 mod space;
+mod view;
 mod writer;
 
 use std::collections::VecDeque;
@@ -28,9 +30,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use protocol::{Failure, Oid, Tid};
 
+pub(crate) use check::{Checked, Part};
 pub(crate) use format::Identity;
 pub(crate) use recover::Recovered;
 pub(crate) use settle::Survey;
+pub use view::Torn;
+pub(crate) use view::{LogView, ViewCursor};
 
 use super::read::LogCursor;
 use super::{AppendError, At, LogTransaction, Plan, Record, RecordLog, Rewritten, record_crc};

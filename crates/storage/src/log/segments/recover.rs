@@ -94,11 +94,13 @@ impl Recovery<'_> {
     /// Learns what is in a segment; `last`: it may be torn.
     fn segment(&mut self, number: u32, last: bool) -> Result<(Arc<Segment>, Tail), OpenError> {
         let path = self.files.segment_path(number);
+        // Opened first: where a server writes meanwhile, it must not say more than the segment has.
+        let index = self.files.disk.open(&self.files.sidecar_path(number), Open::Existing);
         let file = self.files.open_segment(&path, Open::Existing).map_err(OpenError::io(&path))?;
         let len = file.len().map_err(OpenError::io(&path))?;
         let slot = format::slot(number, self.check_header(&*file, number, &path)?.generation);
         let start = SEGMENT_HEADER_BYTES as u64;
-        let sidecar = self.sidecar(number, slot, start, len);
+        let sidecar = self.sidecar(index, number, slot, start, len);
         if sidecar.as_ref().is_some_and(|sidecar| sidecar.exceeds) {
             return Err(OpenError::Damaged { path, offset: len, what: SHORTER_THAN_INDEX });
         }
@@ -179,13 +181,16 @@ impl Recovery<'_> {
     }
 
     /// What the segment's index file says, if it can be read: the segment is the truth.
-    fn sidecar(&mut self, number: u32, slot: u32, from: u64, len: u64) -> Option<Sidecar> {
+    fn sidecar(
+        &mut self,
+        index: io::Result<Arc<dyn File>>,
+        number: u32,
+        slot: u32,
+        from: u64,
+        len: u64,
+    ) -> Option<Sidecar> {
         let path = self.files.sidecar_path(number);
-        let read = || -> io::Result<Sidecar> {
-            let file = self.files.disk.open(&path, Open::Existing)?;
-            Sidecar::read(&*file, slot, from, len, self.files.identity)
-        };
-        match read() {
+        match index.and_then(|file| Sidecar::read(&*file, slot, from, len, self.files.identity)) {
             Ok(sidecar) => {
                 if sidecar.damaged {
                     let note = format!("{} is damaged; its segment is read", path.display());

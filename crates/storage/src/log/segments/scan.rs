@@ -157,6 +157,17 @@ pub(super) fn proof_of_durability(
     from: u64,
     identity: Identity,
 ) -> io::Result<Option<u64>> {
+    find_header(file, from, identity, |header| header.durable_to > from)
+}
+
+/// The first offset from `from` on, where something may start, at which a transaction header stands
+/// that is wanted.
+pub(super) fn find_header(
+    file: &Arc<dyn File>,
+    from: u64,
+    identity: Identity,
+    is_wanted: impl Fn(&TransactionHeader) -> bool,
+) -> io::Result<Option<u64>> {
     let len = file.len()?;
     let mut window = vec![0; BUFFER_BYTES + TRANSACTION_HEADER_BYTES];
     let mut start = from;
@@ -171,7 +182,7 @@ pub(super) fn proof_of_durability(
             }
             let header = here.get(..TRANSACTION_HEADER_BYTES);
             let header = header.and_then(|header| TransactionHeader::decode(header, identity));
-            if header.is_some_and(|header| header.durable_to > from) {
+            if header.is_some_and(|header| is_wanted(&header)) {
                 return Ok(Some(start + at as u64));
             }
         }

@@ -90,6 +90,11 @@ impl SegmentLog {
 }
 
 impl Survey {
+    /// Whether there is nothing to warn of.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.notes.is_empty()
+    }
+
     /// Cuts what is torn, removes what was not used, and makes the rest durable.
     pub(crate) fn settle(self, options: &Options) -> Result<SegmentLog, OpenError> {
         let Self { files, segments, active, tail, mut due, .. } = self;

@@ -1,0 +1,74 @@
+//! `zeoxide import`: a storage of ours from a `Data.fs`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use super::moving::{self, Links};
+use crate::End;
+use crate::copy::{BlobFolder, FileSource, StoreSink, StoreSource};
+use crate::interrupt::Interrupt;
+
+/// Brings the transactions of a ZODB `Data.fs` into a storage.
+///
+/// What the storage has already must be of this file; the rest follows, so an interrupted import
+/// goes on when it is started again. At the end all of it is read back and compared with the file.
+/// No server may run on the storage meanwhile.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The file, which nobody writes to
+    #[arg(value_name = "DATA.FS")]
+    from: PathBuf,
+    /// The storage, made if it is not there: what a server is given as file:DIR
+    dir: PathBuf,
+    /// The file's blob directory, in the layout 'bushy' or 'lawn'
+    #[arg(long, value_name = "BLOBDIR", requires = "blobs")]
+    blobs_from: Option<PathBuf>,
+    /// The storage's blob directory: what a server is given as file:DIR?blobs=BLOBS
+    #[arg(long)]
+    blobs: Option<PathBuf>,
+    #[command(flatten)]
+    links: Links,
+    /// Do not read all of it back and compare
+    #[arg(long)]
+    no_check: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<End> {
+    let interrupt = Interrupt::catch()?;
+    moving::check_apart(options.blobs_from.as_deref(), options.blobs.as_deref())?;
+    let mut source = open(options)?;
+    let blobs = options.blobs.as_deref();
+    let mut sink =
+        StoreSink::open(&options.dir, blobs, options.links.transfer()).context("cannot import")?;
+    let copied = moving::go_on("importing", &mut source, &mut sink, &interrupt);
+    let changed = sink.changed();
+    let closed = sink.close();
+    let copied = copied?;
+    closed?;
+    moving::tell("imported", copied);
+    if source.undone > 0 {
+        println!("left out {} transactions that are marked as undone", source.undone);
+    }
+    if copied.interrupted {
+        println!("not all of it: the same command goes on");
+        return Ok(End::Interrupted);
+    }
+    if let Some(torn) = source.torn() {
+        println!("left out at offset {}: {}, {} bytes", torn.offset, torn.by, torn.bytes);
+    }
+    if options.no_check {
+        moving::tell_changed(changed);
+        return Ok(End::Good);
+    }
+    let mut copy = StoreSource::open(&options.dir, blobs)?;
+    moving::check(&mut open(options)?, &mut copy, &interrupt)
+}
+
+fn open(options: &Options) -> Result<FileSource> {
+    let source = FileSource::open(&options.from)?;
+    Ok(match &options.blobs_from {
+        Some(folder) => source.with_blobs(BlobFolder::open(folder)?),
+        None => source,
+    })
+}

@@ -1,0 +1,100 @@
+//! Commands on storages' own directories, beside the process that has them open.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::{Oid, Tid};
+use serde_json::Value;
+use storage::disk::{Disk, RealDisk};
+use storage::{Kind, Location, Options, Storage, SystemClock};
+use testkit::Inbox;
+
+use crate::run;
+
+/// A storage with three transactions of one object, which has a blob in the last.
+pub(crate) struct Made {
+    folder: tempfile::TempDir,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) tids: Vec<Tid>,
+}
+
+impl Made {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location {
+            kind: Kind::File(folder.path().join("data")),
+            blobs: Some(folder.path().join("blobs")),
+        };
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let clock = Arc::new(SystemClock);
+        let storage = storage::open(&location, Options::default(), &disk, clock).unwrap();
+        let inbox = Inbox::new();
+        let mut tids = vec![Tid::ZERO];
+        for data in [&b"one"[..], b"three"] {
+            tids.push(inbox.commit(&*storage, &[(Oid(1), tids[tids.len() - 1], data)]).unwrap());
+        }
+        tids.push(inbox.commit_blob(&*storage, Oid(1), tids[2], b"a blob").unwrap());
+        tids.remove(0);
+        Self { folder, storage, tids }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn blobs(&self) -> PathBuf {
+        self.folder.path().join("blobs")
+    }
+
+    fn verify(&self) -> (i32, Value) {
+        let (data, blobs) = (self.data(), self.blobs());
+        let arguments =
+            [Path::new("verify"), Path::new("--json"), &data, "--blobs".as_ref(), &blobs];
+        let (status, text, errors) = run(arguments);
+        assert_eq!(errors, "");
+        (status, serde_json::from_str(&text).unwrap())
+    }
+}
+
+#[test]
+fn verify_reads_a_storage_that_is_open() {
+    let made = Made::new();
+    let (status, found) = made.verify();
+    assert_eq!((status, &found["problem_count"]), (0, &0.into()), "{found}");
+    for (what, count) in [("transactions", 3), ("records", 3), ("objects", 1), ("blobs", 1)] {
+        assert_eq!(found[what], count, "{what}");
+    }
+    assert_eq!(found["first_transaction"], made.tids[0].to_string());
+    assert_eq!(found["last_transaction"], made.tids[2].to_string());
+    assert_eq!(found["checked_bytes"].as_u64(), found["bytes"].as_u64().map(|all| all - 64));
+    let (status, text, errors) = run([Path::new("verify"), &made.data()]);
+    assert_eq!((status, errors.as_str()), (0, ""));
+    assert!(text.contains("blobs         1, not checked: --blobs DIR"), "{text}");
+    assert!(text.ends_with("nothing is wrong\n"), "{text}");
+}
+
+#[test]
+fn verify_tells_what_is_wrong_with_a_storage_and_what_to_do() {
+    let made = Made::new();
+    made.storage.close();
+    let blob = made.blobs().join("0x00/0x00/0x00/0x00/0x00/0x00/0x00/0x01");
+    std::fs::remove_dir_all(blob).unwrap();
+    let (status, found) = made.verify();
+    assert_eq!((status, &found["problem_count"]), (1, &1.into()));
+    let segment = made.data().join("segments/00000001.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[70] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let (status, text, _) = run([Path::new("verify"), &made.data()]);
+    assert_eq!(status, 1);
+    let wanted = format!("WRONG: {} at offset 64: no transaction header; ", segment.display());
+    assert!(text.contains(&wanted), "{text}");
+}
+
+#[test]
+fn a_directory_without_a_storage_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (status, text, errors) = run([Path::new("verify"), folder.path()]);
+    assert_eq!((status, text.as_str()), (1, ""));
+    assert!(errors.contains("format: missing"), "{errors}");
+}
