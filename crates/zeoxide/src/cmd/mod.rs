@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod copy;
 pub(crate) mod dump;
+mod dump_storage;
 pub(crate) mod status;
 pub(crate) mod verify;
 mod verify_storage;

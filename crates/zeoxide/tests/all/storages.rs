@@ -92,6 +92,28 @@ fn verify_tells_what_is_wrong_with_a_storage_and_what_to_do() {
 }
 
 #[test]
+fn dump_prints_a_storage_that_is_open() {
+    let made = Made::new();
+    let data = made.data();
+    let (status, text, errors) = run([Path::new("dump"), &data]);
+    assert_eq!((status, errors.as_str()), (0, ""));
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with(&format!("transaction {} ", made.tids[0])), "{text}");
+    assert!(lines[0].contains(" at 64 of 00000001.log, "), "{text}");
+    assert_eq!(lines[1], "  record 0000000000000001: 3 bytes");
+    assert_eq!(lines[5], "  record 0000000000000001: 10 bytes, and a blob");
+    let after = made.tids[1].to_string();
+    let (_, text, _) = run(["dump", "--json", "--after", &after, data.to_str().unwrap()]);
+    let all: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (all.len(), &all[0]["kind"], &all[1]["kind"]),
+        (2, &"transaction".into(), &"record".into())
+    );
+    assert_eq!((&all[1]["tid"], &all[1]["bytes"]), (&made.tids[2].to_string().into(), &10.into()));
+    assert_eq!(all[1]["blob"], true);
+}
+
+#[test]
 fn a_directory_without_a_storage_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let (status, text, errors) = run([Path::new("verify"), folder.path()]);
