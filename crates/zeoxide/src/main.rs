@@ -31,6 +31,7 @@ struct Cli {
 enum Command {
     Status(cmd::status::Options),
     Dump(cmd::dump::Options),
+    Tail(cmd::tail::Options),
     Verify(cmd::verify::Options),
     Copy(cmd::copy::Options),
     Bench(cmd::bench::Options),
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Status(options) => cmd::status::run(&options),
         Command::Dump(options) => cmd::dump::run(&options),
+        Command::Tail(options) => cmd::tail::run(&options),
         Command::Verify(options) => cmd::verify::run(&options),
         Command::Copy(options) => cmd::copy::run(&options),
         Command::Bench(options) => cmd::bench::run(&options),

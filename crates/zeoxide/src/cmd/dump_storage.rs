@@ -1,4 +1,4 @@
-//! `zeoxide dump` of a storage's directory.
+//! `zeoxide dump` of a storage's directory; and `zeoxide tail`, which follows it.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
@@ -16,7 +16,9 @@ pub(super) fn run(options: &Options, interrupt: &Interrupt) -> Result<End> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let snapshot = Snapshot::open(&disk, &options.file, None)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let result = dump(&snapshot, options, interrupt, &mut out);
+    let from = options.after.map_or(Tid::ZERO, Tid::next);
+    let Options { no_records, json, .. } = *options;
+    let result = print(&snapshot, from, Shown { no_records, json }, interrupt, &mut out);
     // What was printed before an error stays.
     out.flush()?;
     let end = result?;
@@ -27,13 +29,21 @@ pub(super) fn run(options: &Options, interrupt: &Interrupt) -> Result<End> {
     Ok(end)
 }
 
-fn dump(
+/// How to print.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    pub(super) no_records: bool,
+    pub(super) json: bool,
+}
+
+/// Prints the transactions from `from` on.
+pub(super) fn print(
     snapshot: &Snapshot,
-    options: &Options,
+    from: Tid,
+    options: Shown,
     interrupt: &Interrupt,
     out: &mut impl Write,
 ) -> Result<End> {
-    let from = options.after.map_or(Tid::ZERO, Tid::next);
     let mut transactions = snapshot.transactions(from, Tid::MAX)?;
     while let Some(transaction) = transactions.next()? {
         let head = Head {

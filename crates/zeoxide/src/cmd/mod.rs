@@ -5,5 +5,6 @@ pub(crate) mod copy;
 pub(crate) mod dump;
 mod dump_storage;
 pub(crate) mod status;
+pub(crate) mod tail;
 pub(crate) mod verify;
 mod verify_storage;

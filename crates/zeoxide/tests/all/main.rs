@@ -28,10 +28,10 @@ fn data(name: &str) -> PathBuf {
 fn help_tells_each_command_and_each_exit_status() {
     let (status, help, _) = run(["--help"]);
     assert_eq!(status, 0);
-    for word in ["status", "dump", "verify", "copy", "bench", "130"] {
+    for word in ["status", "dump", "tail", "verify", "copy", "bench", "130"] {
         assert!(help.contains(&format!("  {word} ")), "{word} is not in {help}");
     }
-    for command in ["status", "dump", "verify", "copy"] {
+    for command in ["status", "dump", "tail", "verify", "copy"] {
         assert_eq!(run([command, "--help"]).0, 0);
         assert_eq!(run([command]).0, 2, "{command} needs an argument");
     }

@@ -1,6 +1,8 @@
 //! Commands on storages' own directories, beside the process that has them open.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use protocol::{Oid, Tid};
@@ -9,7 +11,7 @@ use storage::disk::{Disk, RealDisk};
 use storage::{Kind, Location, Options, Storage, SystemClock};
 use testkit::Inbox;
 
-use crate::run;
+use crate::{run, zeoxide};
 
 /// A storage with three transactions of one object, which has a blob in the last.
 pub(crate) struct Made {
@@ -111,6 +113,38 @@ fn dump_prints_a_storage_that_is_open() {
     );
     assert_eq!((&all[1]["tid"], &all[1]["bytes"]), (&made.tids[2].to_string().into(), &10.into()));
     assert_eq!(all[1]["blob"], true);
+}
+
+#[test]
+fn tail_prints_the_newest_transactions_and_those_that_come() {
+    let mut made = Made::new();
+    let data = made.data();
+    let lines = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect()
+    };
+    let tail = |count: &str| run(["tail", "--no-records", "-n", count, data.to_str().unwrap()]).1;
+    let tids: Vec<String> = made.tids.iter().map(ToString::to_string).collect();
+    assert_eq!(lines(&tail("2")), tids[1..]);
+    assert_eq!(lines(&tail("9")), tids);
+    assert_eq!(tail("0"), "");
+    let mut child = zeoxide()
+        .args(["tail", "--follow", "--no-records", "-n", "1"])
+        .arg(&data)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || lines(&out.next().unwrap().unwrap());
+    assert_eq!(next(), tids[2..]);
+    for _ in 0..2 {
+        let serial = made.tids[made.tids.len() - 1];
+        let tid = Inbox::new().commit(&*made.storage, &[(Oid(1), serial, b"new")]).unwrap();
+        made.tids.push(tid);
+        assert_eq!(next(), [tid.to_string()]);
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]
