@@ -123,3 +123,36 @@ impl File for FrozenFile {
 fn refused<T>() -> io::Result<T> {
     Err(io::ErrorKind::ReadOnlyFilesystem.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn what_comes_after_the_opening_is_not_there_and_nothing_is_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"before").unwrap();
+        let disk = FrozenDisk(Arc::new(RealDisk));
+        let file = disk.open(&path, Open::Existing).unwrap();
+        std::fs::write(&path, b"before and after").unwrap();
+        assert_eq!(file.len().unwrap(), 6);
+        let mut bytes = [0; 6];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"before");
+        for (bytes, offset) in [(7, 0), (1, 6), (1, u64::MAX)] {
+            let read = file.read_exact_at(&mut vec![0; bytes], offset);
+            assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+        let refused = |done: io::Result<()>| {
+            assert_eq!(done.unwrap_err().kind(), io::ErrorKind::ReadOnlyFilesystem);
+        };
+        refused(file.set_len(0));
+        refused(file.write_all_at(&[IoSlice::new(b"x")], 0));
+        refused(disk.open(&path, Open::Truncated).map(drop));
+        refused(disk.remove(&path));
+        refused(disk.lock(&path).map(drop));
+        assert_eq!(std::fs::read(&path).unwrap(), b"before and after");
+    }
+}

@@ -5,33 +5,37 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use datafs::{Reader, RecordAt, Status, TransactionAt, extension};
+use datafs::{Reader, RecordAt, TransactionAt, extension};
 use protocol::zeo::{Kind, Tree, Value, msgpack};
-use protocol::{Limits, Tid};
+use protocol::{Limits, Oid, Tid};
 use serde::Serialize;
 
 use crate::End;
 use crate::interrupt::Interrupt;
 use crate::text::{line, parse_tid, size, time};
 
-/// Print the transactions and records of a Data.fs
+/// Print the transactions and records of a storage or of a Data.fs
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// A Data.fs, which may be in use
-    file: PathBuf,
+    /// A storage's directory or a Data.fs, which may be in use
+    #[arg(value_name = "DIR|FILE")]
+    pub(super) file: PathBuf,
     /// Begin after this transaction (16 hexadecimal digits)
     #[arg(long, value_name = "TID", value_parser = parse_tid)]
-    after: Option<Tid>,
+    pub(super) after: Option<Tid>,
     /// Print transactions only
     #[arg(long)]
-    no_records: bool,
+    pub(super) no_records: bool,
     /// Print a JSON object in each line, of kind `transaction` or `record`
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<End> {
     let interrupt = Interrupt::catch()?;
+    if options.file.is_dir() {
+        return super::dump_storage::run(options, &interrupt);
+    }
     let mut reader = Reader::open(&options.file)?;
     if let Some(tid) = options.after {
         reader.seek_after(tid)?;
@@ -59,11 +63,11 @@ fn dump(
     out: &mut impl Write,
 ) -> Result<End> {
     while let Some(at) = reader.next_transaction()? {
-        print_transaction(&at, options.json, out)?;
+        print_transaction(head(&at), options.json, out)?;
         while !options.no_records
             && let Some(record) = reader.next_record()?
         {
-            print_record(&at, &record, options.json, out)?;
+            print_record(&body(&at, &record), options.json, out)?;
             if interrupt.is_set() {
                 break;
             }
@@ -87,6 +91,9 @@ enum Line {
         description: String,
         /// `null` for none, and for one that is not plain data.
         extension: serde_json::Value,
+        /// The file of a storage that it is in.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        segment: Option<String>,
         offset: u64,
         bytes: u64,
     },
@@ -97,39 +104,96 @@ enum Line {
         bytes: Option<u64>,
         /// The revision whose data these are.
         origin: Option<String>,
-        offset: u64,
+        /// Only a storage tells.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        blob: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        offset: Option<u64>,
         /// Where the object's previous record is; 0 for none.
-        previous: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        previous: Option<u64>,
     },
 }
 
-fn print_transaction(at: &TransactionAt, json: bool, out: &mut impl Write) -> Result<()> {
-    let transaction = &at.transaction;
-    let (offset, bytes) = (at.offset, at.bytes);
-    let extension = readable(&transaction.extension);
+/// A transaction, wherever it is.
+pub(super) struct Head<'a> {
+    pub(super) tid: Tid,
+    pub(super) status: u8,
+    pub(super) user: &'a Bytes,
+    pub(super) description: &'a Bytes,
+    /// As JSON, or why it cannot be shown.
+    pub(super) extension: Result<serde_json::Value>,
+    /// Of a storage.
+    pub(super) segment: Option<String>,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+}
+
+/// A record, wherever it is.
+pub(super) struct Body {
+    pub(super) tid: Tid,
+    pub(super) oid: Oid,
+    pub(super) bytes: Option<u64>,
+    pub(super) origin: Option<Tid>,
+    /// In a Data.fs: where it is, and the object's previous one.
+    pub(super) offsets: Option<(u64, u64)>,
+    pub(super) has_blob: bool,
+}
+
+fn head(at: &TransactionAt) -> Head<'_> {
+    let TransactionAt { transaction, offset, bytes, .. } = at;
+    Head {
+        tid: transaction.tid,
+        status: transaction.status.to_byte(),
+        user: &transaction.user,
+        description: &transaction.description,
+        extension: extension::to_msgpack(&transaction.extension)
+            .map_err(Into::into)
+            .and_then(|map| readable(&map)),
+        segment: None,
+        offset: *offset,
+        bytes: *bytes,
+    }
+}
+
+fn body(within: &TransactionAt, at: &RecordAt) -> Body {
+    Body {
+        tid: within.transaction.tid,
+        oid: at.record.oid,
+        bytes: at.record.data.as_ref().map(|data| data.len() as u64),
+        origin: at.record.origin,
+        offsets: Some((at.offset, at.previous)),
+        has_blob: false,
+    }
+}
+
+pub(super) fn print_transaction(head: Head<'_>, json: bool, out: &mut impl Write) -> Result<()> {
+    let Head { tid, status, user, description, extension, segment, offset, bytes } = head;
     if json {
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
         return print_json(
             out,
             &Line::Transaction {
-                tid: transaction.tid.to_string(),
-                time: time(transaction.tid),
-                status: char::from(transaction.status.to_byte()),
-                user: String::from_utf8_lossy(&transaction.user).into_owned(),
-                description: String::from_utf8_lossy(&transaction.description).into_owned(),
+                tid: tid.to_string(),
+                time: time(tid),
+                status: char::from(status),
+                user: text(user),
+                description: text(description),
                 extension: extension.unwrap_or_default(),
+                segment,
                 offset,
                 bytes,
             },
         );
     }
-    let status = match transaction.status {
-        Status::Complete => "",
-        Status::Packed => ", packed",
-        Status::Undone => ", undone",
+    let state = match status {
+        b'p' => ", packed",
+        b'u' => ", undone",
+        _ => "",
     };
-    let (tid, time) = (transaction.tid, time(transaction.tid));
-    writeln!(out, "transaction {tid} {time} at {offset}, {bytes} bytes{status}")?;
-    for (what, text) in [("user", &transaction.user), ("description", &transaction.description)] {
+    let within = segment.map(|segment| format!(" of {segment}")).unwrap_or_default();
+    writeln!(out, "transaction {tid} {} at {offset}{within}, {bytes} bytes{state}", time(tid))?;
+    for (what, text) in [("user", user), ("description", description)] {
         if !text.is_empty() {
             writeln!(out, "  {what}: {}", line(text))?;
         }
@@ -137,42 +201,37 @@ fn print_transaction(at: &TransactionAt, json: bool, out: &mut impl Write) -> Re
     match extension {
         Ok(serde_json::Value::Null) => {}
         Ok(extension) => writeln!(out, "  extension: {extension}")?,
-        Err(why) => writeln!(out, "  extension: {} bytes; {why}", transaction.extension.len())?,
+        Err(why) => writeln!(out, "  extension: not shown: {why}")?,
     }
     Ok(())
 }
 
-fn print_record(
-    within: &TransactionAt,
-    at: &RecordAt,
-    json: bool,
-    out: &mut impl Write,
-) -> Result<()> {
-    let record = &at.record;
-    let bytes = record.data.as_ref().map(|data| data.len() as u64);
+pub(super) fn print_record(body: &Body, json: bool, out: &mut impl Write) -> Result<()> {
+    let &Body { tid, oid, bytes, origin, offsets, has_blob } = body;
     if json {
         return print_json(
             out,
             &Line::Record {
-                tid: within.transaction.tid.to_string(),
-                oid: record.oid.to_string(),
+                tid: tid.to_string(),
+                oid: oid.to_string(),
                 bytes,
-                origin: record.origin.map(|origin| origin.to_string()),
-                offset: at.offset,
-                previous: at.previous,
+                origin: origin.map(|origin| origin.to_string()),
+                blob: has_blob,
+                offset: offsets.map(|(offset, _)| offset),
+                previous: offsets.map(|(_, previous)| previous),
             },
         );
     }
-    write!(out, "  record {} at {}: ", record.oid, at.offset)?;
+    let at = offsets.map(|(offset, _)| format!(" at {offset}")).unwrap_or_default();
+    write!(out, "  record {oid}{at}: ")?;
     match bytes {
         Some(bytes) => write!(out, "{bytes} bytes")?,
         None => write!(out, "deleted, or its creation undone")?,
     }
-    match record.origin {
-        Some(origin) => writeln!(out, ", of revision {origin}")?,
-        None => writeln!(out)?,
+    if let Some(origin) = origin {
+        write!(out, ", of revision {origin}")?;
     }
-    Ok(())
+    Ok(writeln!(out, "{}", if has_blob { ", and a blob" } else { "" })?)
 }
 
 fn print_json(out: &mut impl Write, line: &Line) -> Result<()> {
@@ -180,16 +239,15 @@ fn print_json(out: &mut impl Write, line: &Line) -> Result<()> {
     Ok(out.write_all(b"\n")?)
 }
 
-/// An extension as JSON, for which bytes are taken for text; `null` for none.
-fn readable(pickle: &[u8]) -> Result<serde_json::Value> {
-    let map: Bytes = extension::to_msgpack(pickle)?;
+/// An extension, a MessagePack map, as JSON, for which bytes are taken for text; `null` for none.
+pub(super) fn readable(map: &Bytes) -> Result<serde_json::Value> {
     if map.is_empty() {
         return Ok(serde_json::Value::Null);
     }
     let mut tree = Tree::new();
-    let root = msgpack::parse(&map, &Limits::default(), &mut tree);
+    let root = msgpack::parse(map, &Limits::default(), &mut tree);
     let root = root.context("an extension of this kind cannot be shown")?;
-    Ok(json_of(Value::new(&tree, &map, root)))
+    Ok(json_of(Value::new(&tree, map, root)))
 }
 
 /// As deep as the limits let a value be.

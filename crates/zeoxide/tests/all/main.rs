@@ -44,8 +44,9 @@ fn data(name: &str) -> PathBuf {
 fn help_tells_each_command_and_each_exit_status() {
     let (status, help, _) = run(["--help"]);
     assert_eq!(status, 0);
-    let commands =
-        ["status", "pack", "dump", "verify", "copy", "import", "export", "backup", "restore"];
+    let commands = [
+        "status", "pack", "dump", "tail", "verify", "copy", "import", "export", "backup", "restore",
+    ];
     for word in commands.iter().chain(&["bench", "130"]) {
         assert!(help.contains(&format!("  {word} ")), "{word} is not in {help}");
     }

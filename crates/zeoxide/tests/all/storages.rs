@@ -1,6 +1,8 @@
 //! Commands on storages' own directories, beside the process that has them open.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use protocol::{Oid, Tid};
@@ -9,7 +11,7 @@ use storage::disk::{Disk, RealDisk};
 use storage::{Kind, Location, Options, Storage, SystemClock};
 use testkit::Inbox;
 
-use crate::run;
+use crate::{run, zeoxide};
 
 /// A storage with three transactions of one object, which has a blob in the last.
 pub(crate) struct Made {
@@ -89,6 +91,60 @@ fn verify_tells_what_is_wrong_with_a_storage_and_what_to_do() {
     assert_eq!(status, 1);
     let wanted = format!("WRONG: {} at offset 64: no transaction header; ", segment.display());
     assert!(text.contains(&wanted), "{text}");
+}
+
+#[test]
+fn dump_prints_a_storage_that_is_open() {
+    let made = Made::new();
+    let data = made.data();
+    let (status, text, errors) = run([Path::new("dump"), &data]);
+    assert_eq!((status, errors.as_str()), (0, ""));
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with(&format!("transaction {} ", made.tids[0])), "{text}");
+    assert!(lines[0].contains(" at 64 of 00000001.log, "), "{text}");
+    assert_eq!(lines[1], "  record 0000000000000001: 3 bytes");
+    assert_eq!(lines[5], "  record 0000000000000001: 10 bytes, and a blob");
+    let after = made.tids[1].to_string();
+    let (_, text, _) = run(["dump", "--json", "--after", &after, data.to_str().unwrap()]);
+    let all: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (all.len(), &all[0]["kind"], &all[1]["kind"]),
+        (2, &"transaction".into(), &"record".into())
+    );
+    assert_eq!((&all[1]["tid"], &all[1]["bytes"]), (&made.tids[2].to_string().into(), &10.into()));
+    assert_eq!(all[1]["blob"], true);
+}
+
+#[test]
+fn tail_prints_the_newest_transactions_and_those_that_come() {
+    let mut made = Made::new();
+    let data = made.data();
+    let lines = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect()
+    };
+    let tail = |count: &str| run(["tail", "--no-records", "-n", count, data.to_str().unwrap()]).1;
+    let tids: Vec<String> = made.tids.iter().map(ToString::to_string).collect();
+    assert_eq!(lines(&tail("2")), tids[1..]);
+    assert_eq!(lines(&tail("9")), tids);
+    assert_eq!(tail("0"), "");
+    let mut child = zeoxide()
+        .args(["tail", "--follow", "--no-records", "-n", "1"])
+        .arg(&data)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || lines(&out.next().unwrap().unwrap());
+    assert_eq!(next(), tids[2..]);
+    for _ in 0..2 {
+        let serial = made.tids[made.tids.len() - 1];
+        let tid = Inbox::new().commit(&*made.storage, &[(Oid(1), serial, b"new")]).unwrap();
+        made.tids.push(tid);
+        assert_eq!(next(), [tid.to_string()]);
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]
