@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options) -> Result<End> {
     let mut sink =
         StoreSink::open(&options.dir, blobs, options.links.transfer()).context("cannot import")?;
     let copied = moving::go_on("importing", &mut source, &mut sink, &interrupt);
-    let changed = sink.changed();
+    let extensions = sink.extensions();
     let closed = sink.close();
     let copied = copied?;
     closed?;
@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<End> {
         println!("left out at offset {}: {}, {} bytes", torn.offset, torn.by, torn.bytes);
     }
     if options.no_check {
-        moving::tell_changed(changed);
+        moving::tell_extensions(extensions);
         return Ok(End::Good);
     }
     let mut copy = StoreSource::open(&options.dir, blobs)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::End;
-use crate::copy::{self, Changed, Copied, Sink, Source, Transfer};
+use crate::copy::{self, Copied, Extensions, Sink, Source, Transfer};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::text::{size, time};
@@ -73,7 +73,7 @@ pub(crate) fn check(
         println!("WRONG: {} is not {}: {difference}", copy.name(), original.name());
         return Ok(End::Wrong);
     }
-    tell_changed(compared.changed);
+    tell_extensions(compared.extensions);
     if let Some(first) = compared.relinked.first {
         println!(
             "{} records of transactions that are marked as packed point to the object's record \
@@ -88,14 +88,24 @@ pub(crate) fn check(
 }
 
 /// Tells of extensions that do not come back byte for byte.
-pub(crate) fn tell_changed(changed: Changed) {
-    let Some(first) = changed.first else { return };
-    println!(
-        "the extension of {} transactions is kept in another encoding, from which no export makes \
-         the same bytes; the first is {first} ({})",
-        changed.count,
-        time(first)
-    );
+pub(crate) fn tell_extensions(extensions: Extensions) {
+    let Extensions { recoded, lost } = extensions;
+    if let Some(first) = recoded.first {
+        println!(
+            "the extension of {} transactions is kept in another encoding, from which no export \
+             makes the same bytes; the first is {first} ({})",
+            recoded.count,
+            time(first)
+        );
+    }
+    if let Some(first) = lost.first {
+        println!(
+            "the extension of {} transactions was LEFT OUT, as it is no dict of plain values (an \
+             object of a Python class, for example); the first is {first} ({})",
+            lost.count,
+            time(first)
+        );
+    }
 }
 
 /// One folder for both would be changed while it is read.

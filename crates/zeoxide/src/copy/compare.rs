@@ -9,7 +9,7 @@ use datafs::Record;
 use foldhash::fast::FixedState;
 use protocol::{Oid, Tid};
 
-use super::{Changed, Extent, Head, Source};
+use super::{Changed, Extensions, Extent, Head, Source};
 
 /// What a comparison has found.
 #[derive(Debug, Default)]
@@ -17,8 +17,7 @@ pub(crate) struct Compared {
     pub(crate) transactions: u64,
     /// The first difference, where all that follows was not looked at.
     pub(crate) difference: Option<String>,
-    /// Transactions whose extension is not the same bytes.
-    pub(crate) changed: Changed,
+    pub(crate) extensions: Extensions,
     /// Records that do not tell alike whether the object has a record before.
     pub(crate) relinked: Changed,
     pub(crate) interrupted: bool,
@@ -41,9 +40,7 @@ pub(crate) fn compare(
             return Ok(compared);
         };
         compared.difference = difference_of_heads(&head, found.as_ref());
-        if !head.is_kept_exactly() {
-            compared.changed.add(head.transaction.tid);
-        }
+        compared.extensions.note(&head);
         while compared.difference.is_none() {
             if !goes_on(original.extent()) {
                 compared.interrupted = true;

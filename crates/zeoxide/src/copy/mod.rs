@@ -51,13 +51,6 @@ impl Head {
         format!("transaction {} ({})", self.transaction.tid, time(self.transaction.tid))
     }
 
-    /// Whether [`Self::kept_extension`] is the same bytes again in a `Data.fs`.
-    fn is_kept_exactly(&self) -> bool {
-        let again = extension::to_pickle(&self.kept_extension());
-        self.encoding == Encoding::MessagePack
-            || again.is_ok_and(|again| again == self.transaction.extension)
-    }
-
     fn with_status(mut self, status: Status) -> Self {
         self.transaction.status = status;
         self
@@ -68,7 +61,33 @@ impl Head {
         match self.encoding {
             Encoding::MessagePack => self.transaction.extension.clone(),
             Encoding::Pickle => {
+                // What becomes of the others is told: see `Extensions`.
                 extension::to_msgpack(&self.transaction.extension).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// What does not come back as it was of the extensions of a `Data.fs` that a storage keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Extensions {
+    /// The same content comes back, in other bytes.
+    pub(crate) recoded: Changed,
+    /// It cannot be kept.
+    pub(crate) lost: Changed,
+}
+
+impl Extensions {
+    /// Looks at the extension of a transaction that a storage keeps.
+    fn note(&mut self, head: &Head) {
+        let Head { transaction, encoding: Encoding::Pickle } = head else { return };
+        match extension::to_msgpack(&transaction.extension) {
+            Err(_) => self.lost.add(transaction.tid),
+            Ok(kept) => {
+                let again = extension::to_pickle(&kept);
+                if !again.is_ok_and(|again| again == transaction.extension) {
+                    self.recoded.add(transaction.tid);
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ use storage::{
 };
 
 use super::blobs::{BlobFolder, Transfer, transfer};
-use super::{Changed, Head, Sink, Source, StoreSource};
+use super::{Extensions, Head, Sink, Source, StoreSource};
 
 /// A storage that is appended to. Until [`Self::close`] what it has is safe from the end of this
 /// process, and after a crash of the machine it has the first of its transactions.
@@ -31,7 +31,7 @@ pub(crate) struct StoreSink {
     open: Option<Open>,
     /// A finish that is not answered yet.
     finishing: Option<Ticket>,
-    changed: Changed,
+    extensions: Extensions,
 }
 
 struct Open {
@@ -66,7 +66,7 @@ impl StoreSink {
             last_tid,
             open: None,
             finishing: None,
-            changed: Changed::default(),
+            extensions: Extensions::default(),
         })
     }
 
@@ -83,9 +83,9 @@ impl StoreSink {
         File::open(&segments).and_then(|folder| folder.sync_all()).with_context(failed)
     }
 
-    /// Extensions that came in another encoding, and do not come back as they were.
-    pub(crate) fn changed(&self) -> Changed {
-        self.changed
+    /// Of the transactions that were appended.
+    pub(crate) fn extensions(&self) -> Extensions {
+        self.extensions
     }
 
     /// Waits for the finish that is under way.
@@ -131,9 +131,7 @@ impl Sink for StoreSink {
     }
 
     fn begin(&mut self, head: &Head) -> Result<()> {
-        if !head.is_kept_exactly() {
-            self.changed.add(head.transaction.tid);
-        }
+        self.extensions.note(head);
         let transaction = &head.transaction;
         let meta = Meta {
             user: transaction.user.clone(),

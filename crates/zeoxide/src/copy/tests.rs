@@ -140,9 +140,28 @@ fn an_interrupted_way_through_a_storage_is_resumed() {
             let mut stored = StoreSource::open(&dir, None).unwrap();
             let compared = compare(&mut original, &mut stored, &mut |_| true).unwrap();
             assert_eq!(compared.difference, None);
-            assert_eq!(compared.changed, Changed::default());
+            assert_eq!(compared.extensions, Extensions::default());
         }
     }
+}
+
+#[test]
+fn what_becomes_of_extensions_is_told() {
+    let mut extensions = Extensions::default();
+    let pickles: [&'static [u8]; 4] = [
+        b"",
+        b"\x80\x03}q\0X\x01\0\0\0aq\x01K\x02s.",
+        // The same by Python 2; and an object.
+        b"}q\x01U\x01aq\x02K\x02s.",
+        b"cdatetime\ndate\n.",
+    ];
+    for (tid, extension) in (1..).zip(pickles) {
+        let (mut transaction, _) = two_records(tid);
+        transaction.extension = Bytes::from_static(extension);
+        extensions.note(&Head { transaction, encoding: Encoding::Pickle });
+    }
+    let once = |tid| Changed { count: 1, first: Some(Tid(tid)) };
+    assert_eq!(extensions, Extensions { recoded: once(30), lost: once(40) });
 }
 
 fn stops_after(steps: usize) -> impl FnMut(Extent) -> bool {
