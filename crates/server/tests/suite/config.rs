@@ -232,7 +232,8 @@ fn a_database_that_was_not_imported_is_not_taken_for_an_empty_one() {
     for arguments in [&["-f", "Data.fs"][..], &["--storage=1=file:Data.fs.zeoxide"]] {
         let line = refusal(root.path(), &[&[ANYWHERE], arguments].concat());
         assert!(
-            line.contains("Data.fs has data") && line.contains("docs/configuration.md says how"),
+            line.contains("Data.fs has data")
+                && line.contains("'zeoxide import Data.fs Data.fs.zeoxide'"),
             "{line}"
         );
     }

@@ -30,8 +30,8 @@ pub(crate) struct Survey {
 impl Survey {
     /// Looks at a directory and locks it; changes nothing.
     pub(crate) fn look(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self, OpenError> {
-        check_writable(&**disk, dir)?;
         check_directory(&**disk, dir)?;
+        check_writable(&**disk, dir)?;
         let private = dir.join(PRIVATE);
         let names = disk::list_if_there(&**disk, &private).map_err(OpenError::io(&private))?;
         let has_lock = names.iter().any(|name| name == LOCK);

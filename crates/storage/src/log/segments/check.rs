@@ -101,6 +101,10 @@ impl Part {
         if self.previous.is_none() {
             found.faults.push((0, "no segment header of this storage".to_owned()));
         }
+        if !goes_on(SEGMENT_HEADER_BYTES as u64) {
+            found.interrupted = true;
+            return found;
+        }
         while let Some(from) = at.filter(|at| *at < self.end) {
             at = match self.run(from, &mut found, each, goes_on) {
                 Ok(next) => next,
