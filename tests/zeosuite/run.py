@@ -110,9 +110,11 @@ def load_tests(o):
     import ZEO.tests.forker
     from runner import external
     from runner import ports
+    from runner import records
     from runner.collect import collect
     from runner.state import ORIGINAL
     from runner.state import STATE
+    records.install()
 
     def get_port(ignored=None):
         return ports.free_port(STATE.ports)

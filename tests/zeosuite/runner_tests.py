@@ -1,4 +1,5 @@
 """Tests of the runner itself; they need no packages."""
+import logging
 import unittest
 
 from runner import ports
@@ -6,6 +7,7 @@ from runner.config import Config
 from runner.config import Unmappable
 from runner.expectations import Expectations
 from runner.external import Template
+from runner.records import Record
 
 
 def record(id, outcome, problems=()):
@@ -40,6 +42,22 @@ class ExpectationsTests(unittest.TestCase):
     def test_a_crashed_server_fails_a_test_that_did_not_look(self):
         self.assertEqual(
             self.bad(set(), record('a', 'pass', ['server died'])), ['fail'])
+
+
+class RecordTests(unittest.TestCase):
+
+    def text(self, message, *args):
+        return Record(
+            'name', logging.ERROR, 'file', 1, message, args, None).message
+
+    def test_a_record_has_its_text_before_any_handler_has_it(self):
+        self.assertEqual(self.text('%s is %d', 'one', 1), 'one is 1')
+        self.assertFalse(hasattr(
+            logging.LogRecord('name', 1, 'file', 1, 'text', (), None),
+            'message'))
+
+    def test_what_cannot_be_formatted_is_for_handlers_to_tell(self):
+        self.assertIn('%d', self.text('%d', 'one'))
 
 
 class TemplateTests(unittest.TestCase):

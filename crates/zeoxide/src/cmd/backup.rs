@@ -10,7 +10,7 @@ use crate::copy::{Sink as _, Source as _, StoreSink, StoreSource};
 use crate::interrupt::Interrupt;
 use crate::text::time;
 
-/// Adds to a repository what a storage has committed since the last backup.
+/// Add to a repository what a storage has committed since the last backup
 ///
 /// The repository is a storage, too, with its blobs in REPOSITORY/blobs: it can be restored,
 /// exported and served, and keeps what the other one has packed away since. A server may go on

@@ -10,7 +10,7 @@ use crate::End;
 use crate::copy::{BlobFolder, FileSink, StoreSource};
 use crate::interrupt::Interrupt;
 
-/// Writes the transactions of a storage into a ZODB `Data.fs`.
+/// Write the transactions of a storage into a Data.fs
 ///
 /// A server may go on using the storage: what it commits meanwhile is for the next export, which
 /// appends to the file. What the file has must be of this storage.

@@ -9,7 +9,7 @@ use crate::End;
 use crate::copy::{BlobFolder, FileSource, StoreSink, StoreSource};
 use crate::interrupt::Interrupt;
 
-/// Brings the transactions of a ZODB `Data.fs` into a storage.
+/// Bring the transactions of a Data.fs into a storage
 ///
 /// What the storage has already must be of this file; the rest follows, so an interrupted import
 /// goes on when it is started again. At the end all of it is read back and compared with the file.

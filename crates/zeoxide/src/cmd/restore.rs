@@ -13,7 +13,7 @@ use crate::copy::{StoreSink, StoreSource};
 use crate::interrupt::Interrupt;
 use crate::text::parse_moment;
 
-/// Makes a storage from what was backed up, as of any time.
+/// Make a storage from what was backed up, as of any time
 ///
 /// It gets its name when all of it is there and was compared with the repository: until then it is
 /// in DIR.restoring, where the same command goes on after an interrupt.
