@@ -1,5 +1,8 @@
 //! Values for people.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use protocol::Tid;
 
 /// The time of a transaction, in UTC: its tid is a calendar.
@@ -75,22 +78,19 @@ pub(crate) fn parse_moment(text: &str) -> Result<Tid, String> {
 }
 
 fn parse_time(text: &str) -> Option<Tid> {
-    let (date, clock) = text.strip_suffix('Z')?.split_once('T')?;
-    let number = |text: &str, range: std::ops::RangeInclusive<u64>| {
-        text.parse().ok().filter(|number| range.contains(number))
-    };
-    let [year, month, day] = date.split('-').collect::<Vec<_>>().try_into().ok()?;
-    let [hour, minute, second] = clock.split(':').collect::<Vec<_>>().try_into().ok()?;
-    let (second, fraction) = second.split_once('.').unwrap_or((second, ""));
-    let months = (number(year, 1900..=9999)? - 1900) * 12 + number(month, 1..=12)? - 1;
-    let hours = (months * 31 + number(day, 1..=31)? - 1) * 24 + number(hour, 0..=23)?;
-    let minutes = u32::try_from(hours * 60 + number(minute, 0..=59)?).ok()?;
+    let begins = text.parse::<Timestamp>().ok()?.duration_since(Timestamp::UNIX_EPOCH);
+    let begins = Duration::try_from(begins).ok()?;
+    let clock = text.strip_suffix('Z')?.split_once('T')?.1;
     // All of the smallest unit that was given belongs to it.
-    let scale = 10_u64.checked_pow(u32::try_from(fraction.len()).ok().filter(|len| *len <= 9)?)?;
-    let fraction = if fraction.is_empty() { 0 } else { number(fraction, 0..=scale - 1)? };
-    let units = u128::from(number(second, 0..=59)? * scale + fraction + 1) << 32;
-    let units = units.div_ceil(u128::from(60 * scale)) - 1;
-    Some(Tid((u64::from(minutes) << 32) | u64::try_from(units).ok()?))
+    let unit = match (clock.split_once('.'), clock.matches(':').count()) {
+        (Some((_, fraction)), _) => {
+            10_u64.checked_pow(9_u32.checked_sub(u32::try_from(fraction.len()).ok()?)?)?
+        }
+        (None, 2) => 1_000_000_000,
+        (None, _) => return None,
+    };
+    let ends = begins + Duration::from_nanos(unit);
+    Some(Tid::from_unix(ends.checked_sub(Duration::from_nanos(1))?))
 }
 
 #[cfg(test)]
