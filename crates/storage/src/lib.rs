@@ -2,7 +2,8 @@
 //! network.
 //!
 //! [`Storage`] and [`Transaction`] are what a session may ask, [`Mailbox`] is how it hears what
-//! comes later, [`open()`] turns a storage URL into a storage.
+//! comes later, [`open()`] turns a storage URL into a storage. [`Snapshot`] reads one beside its
+//! server, for administration.
 //!
 //! **Never**: a look into the data (they are opaque bytes), garbage collection, a blocked
 //! session, an acknowledged transaction that is lost.
