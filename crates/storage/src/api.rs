@@ -9,6 +9,7 @@ use crate::blobs::{self, BlobFile, Upload};
 pub use crate::cursor::{Iterated, RecordCursor, TransactionCursor};
 use crate::mailbox::{Completion, Mailbox, ReplyTo};
 use crate::metrics::Measures;
+use crate::replica::{Replica, Role};
 
 /// What a session may ask of a storage.
 ///
@@ -110,6 +111,16 @@ pub trait Storage: Send + Sync {
     /// loads as of an earlier time may fail from then on. One pack runs at a time. What a stop or a
     /// crash interrupts goes on with the next start.
     fn pack(&self, before: Tid, reply: ReplyTo);
+
+    /// Who changes it.
+    fn role(&self) -> Role {
+        Role::Primary
+    }
+
+    /// For replication, if it can be replicated.
+    fn replica(&self) -> Option<Replica> {
+        None
+    }
 
     /// State of the commit locks.
     fn lock_state(&self) -> LockState;

@@ -1,7 +1,7 @@
 //! What the parts of the native storage share, and the [`Storage`] made of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use protocol::{Failure, Oid, Tid, UndoLog};
@@ -27,6 +27,7 @@ use crate::open::{Clock, OpenError, Options};
 use crate::pack::{Packed, Packer};
 use crate::past::iterate::Transactions;
 use crate::pool::Pool;
+use crate::replica::{Replica, Replication, Role};
 use crate::sync::thread::{self, JoinHandle};
 use crate::vital::vital;
 
@@ -53,6 +54,7 @@ pub(crate) struct Core {
     /// Why no write is taken any more.
     pub(crate) refusing: OnceLock<String>,
     pub(crate) packer: Packer,
+    pub(crate) replication: Replication,
 }
 
 impl Core {
@@ -62,6 +64,11 @@ impl Core {
             None => Ok(()),
             Some(why) => Err(Failure::Storage(format!("the storage refuses writes: {why}"))),
         }
+    }
+
+    /// While this is held, nothing is committed.
+    pub(crate) fn committing(&self) -> MutexGuard<'_, ()> {
+        self.committing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Up to here transactions cannot be undone.
@@ -301,6 +308,14 @@ impl Storage for NativeStorage {
     fn read_blob(&self, file: &BlobFile, offset: u64, bytes: usize, reply: ReplyTo) {
         let file = file.clone();
         self.later(reply, move |_| Completion::BlobRead(file.read(offset, bytes)));
+    }
+
+    fn role(&self) -> Role {
+        self.core.replication.role()
+    }
+
+    fn replica(&self) -> Option<Replica> {
+        Some(Replica::new(&self.core))
     }
 
     fn lock_state(&self) -> LockState {

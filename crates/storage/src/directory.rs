@@ -5,6 +5,7 @@
 //! DIR/lock        locked by the process that has the storage open
 //! DIR/next-oid    see `oids`
 //! DIR/packed      see `pack::file`; absent before the first pack
+//! DIR/epochs      see `replica`; absent where there was no replication
 //! DIR/segments/   see `log::segments`
 //! DIR/torn/       likewise
 //! DIR/tmp/        see `commit::spill`; emptied at start
@@ -21,6 +22,7 @@ use crate::log::segments::{Identity, Recovered, SegmentLog, Survey};
 use crate::oids::{self, BoundFile, Oids};
 use crate::open::{OpenError, Options, Parts};
 use crate::pack::{Packed, PackedFile};
+use crate::replica::Note;
 
 pub(crate) const FORMAT: &str = "format";
 const LOCK: &str = "lock";
@@ -91,9 +93,10 @@ impl Directory {
         let log = Box::new(log.settle(options)?);
         let temporary = dir.join(TEMPORARY);
         sweep(&*disk, &temporary).map_err(OpenError::io(&temporary))?;
-        let packed_file = Some(PackedFile { disk: Arc::clone(&disk), dir });
+        let packed_file = Some(PackedFile { disk: Arc::clone(&disk), dir: dir.clone() });
+        let note = Note::File { disk: Arc::clone(&disk), dir };
         let spill = Some(SpillPool::new(disk, temporary));
-        Ok((Parts { log, index, found, oids, spill, packed, packed_file }, lock))
+        Ok((Parts { log, index, found, oids, spill, packed, packed_file, note }, lock))
     }
 }
 

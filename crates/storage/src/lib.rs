@@ -29,6 +29,7 @@ mod pack;
 mod past;
 mod pool;
 mod reading;
+pub mod replica;
 pub mod snapshot;
 mod sync;
 mod vital;

@@ -24,8 +24,9 @@ use crate::log::memory::MemoryLog;
 use crate::log::segments::Recovered;
 use crate::metrics::Timings;
 use crate::oids::Oids;
-use crate::pack::{Packed, PackedFile, Packer};
+use crate::pack::{Packed, PackedFile, Packer, Stage};
 use crate::pool::Pool;
+use crate::replica::{Note, Replication, Role};
 
 /// Where data are, parsed from a storage URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,6 +241,7 @@ pub(crate) struct Parts {
     pub(crate) spill: Option<Arc<SpillPool>>,
     pub(crate) packed: Packed,
     pub(crate) packed_file: Option<PackedFile>,
+    pub(crate) note: Note,
 }
 
 impl Parts {
@@ -250,8 +252,9 @@ impl Parts {
             found: Recovered::default(),
             oids: Oids::in_memory(),
             spill: None,
-            packed: Packed { is_done: true, ..Packed::default() },
+            packed: Packed::default(),
             packed_file: None,
+            note: Note::Memory(Mutex::default()),
         }
     }
 
@@ -261,13 +264,18 @@ impl Parts {
         clock: Arc<dyn Clock>,
         blobs: Option<Arc<BlobStore>>,
     ) -> Result<Core, OpenError> {
-        let Recovered { last_tid, last_transactions, complete_above, .. } = self.found;
+        let Recovered { last, last_transactions, complete_above, .. } = self.found;
         let remember = options.invalidation_queue_size;
+        let role = match self.packed.stage {
+            Stage::Copying => Role::Copying,
+            Stage::Done | Stage::UnderWay => Role::Primary,
+        };
+        let replication = Replication::new(role, self.log.position(), self.note);
         Ok(Core {
             log: self.log,
             index: self.index,
             locks: LockManager::default(),
-            publisher: Publisher::new(last_tid, last_transactions, complete_above, remember),
+            publisher: Publisher::new(last.tid, last_transactions, complete_above, remember),
             queue: CommitQueue::default(),
             committing: Mutex::default(),
             deadlines: Deadlines::new(options.transaction_timeout),
@@ -281,6 +289,7 @@ impl Parts {
             owners: AtomicU64::new(0),
             refusing: OnceLock::new(),
             packer: Packer::new(self.packed_file, self.packed),
+            replication,
         })
     }
 }

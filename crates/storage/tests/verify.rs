@@ -138,6 +138,32 @@ fn files_that_are_cut_lost_or_swapped_are_found() {
     assert!(check(&packed, false).faults.iter().any(|fault| fault.path.ends_with("packed")));
 }
 
+/// Every transaction that is left is whole, and the ids increase: only the history says it.
+#[test]
+fn a_transaction_that_was_taken_out_is_missed() {
+    let (disk, _) = support::written();
+    let segments = support::segments(&disk);
+    for path in &segments[..2] {
+        let bytes = disk.read(path).unwrap();
+        let after = |at: usize| {
+            let total = bytes[at + 8..at + 16].try_into().unwrap();
+            at + u64::from_le_bytes(total) as usize
+        };
+        let (second, third) = (after(64), after(after(64)));
+        for (from, to) in [(64, second), (second, third)] {
+            let copy = support::copy(&disk);
+            support::remove_indexes(&copy);
+            let file = copy.open(path, Open::Truncated).unwrap();
+            let rest = [IoSlice::new(&bytes[..from]), IoSlice::new(&bytes[to..])];
+            file.write_all_at(&rest, 0).unwrap();
+            let found = check(&copy, false);
+            let fault = &found.faults[0];
+            assert_eq!((&fault.path, fault.offset), (path, Some(from as u64)), "{fault:?}");
+            assert!(fault.what.contains("does not continue the history"), "{fault:?}");
+        }
+    }
+}
+
 #[test]
 fn blobs_without_records_and_records_without_blobs_are_found() {
     let disk = SimDisk::new();

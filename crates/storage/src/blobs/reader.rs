@@ -28,8 +28,12 @@ impl BlobFile {
         self.len
     }
 
-    /// So many bytes from `offset`; may block. An error names the file.
-    pub(crate) fn read(&self, offset: u64, bytes: usize) -> Result<Bytes, String> {
+    /// So many bytes from `offset`, all of which it has; may block.
+    ///
+    /// # Errors
+    ///
+    /// Names the file.
+    pub fn read(&self, offset: u64, bytes: usize) -> Result<Bytes, String> {
         let mut data = vec![0; bytes];
         match self.file.read_exact_at(&mut data, offset) {
             Ok(()) => Ok(data.into()),

@@ -100,6 +100,17 @@ impl Upload {
         }
     }
 
+    /// Appends bytes on this thread, which may block. What goes wrong is told when the blob's
+    /// transaction is to be.
+    pub fn write_here(&self, data: &[u8]) {
+        let mut work = self.work();
+        if work.failed.is_none()
+            && let Err(error) = self.append_slices(&mut work, &[IoSlice::new(data)])
+        {
+            work.failed = Some(self.failure(&self.0.temporary(), &error));
+        }
+    }
+
     /// All bytes have come, and the blob will be that of `oid`: syncs it on another thread, so
     /// that the vote need not; [`Completion::BlobTaken`] when that is done, well or not.
     pub fn end(&self, oid: Oid, reply: ReplyTo) {
@@ -141,12 +152,15 @@ impl Upload {
     }
 
     fn try_append(&self, work: &mut Work, chunks: &[(Bytes, ReplyTo)]) -> io::Result<()> {
-        let file = self.file(work)?;
-        for some in chunks.chunks(CHUNKS_MAX) {
+        chunks.chunks(CHUNKS_MAX).try_for_each(|some| {
             let slices: Vec<_> = some.iter().map(|(data, _)| IoSlice::new(data)).collect();
-            file.write_all_at(&slices, work.len)?;
-            work.len += slices.iter().map(|slice| slice.len() as u64).sum::<u64>();
-        }
+            self.append_slices(work, &slices)
+        })
+    }
+
+    fn append_slices(&self, work: &mut Work, slices: &[IoSlice<'_>]) -> io::Result<()> {
+        self.file(work)?.write_all_at(slices, work.len)?;
+        work.len += slices.iter().map(|slice| slice.len() as u64).sum::<u64>();
         Ok(())
     }
 

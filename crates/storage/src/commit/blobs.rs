@@ -64,7 +64,7 @@ impl Core {
         }
     }
 
-    fn make_ready(&self, blobs: &[(Oid, Upload)]) -> Result<(), Failure> {
+    pub(crate) fn make_ready(&self, blobs: &[(Oid, Upload)]) -> Result<(), Failure> {
         blobs.iter().try_for_each(|(oid, blob)| blob.settle(*oid))?;
         let synced = self.blob_store()?.sync_unfinished();
         synced.map_err(|error| Failure::Storage(format!("cannot sync blobs: {error}")))?;
@@ -75,7 +75,7 @@ impl Core {
 
 impl Finish {
     /// The records will not be in the log.
-    pub(super) fn take_back_blobs(&self) {
+    pub(crate) fn take_back_blobs(&self) {
         self.blobs.values().for_each(Upload::take_back);
     }
 }

@@ -14,9 +14,10 @@ use crate::commit::tids::tid_after;
 use crate::commit::transaction::Pending;
 use crate::core::Core;
 use crate::index::{Place, Revision};
-use crate::log::{AppendError, LogTransaction, Record};
+use crate::log::{AppendError, Digest, LogTransaction, Position, Record};
 use crate::mailbox::{Completion, ReplyTo};
 use crate::open::Sync;
+use crate::replica::Role;
 use crate::sync::{Condvar, Mutex};
 
 /// A voted transaction that a client wants finished.
@@ -27,7 +28,10 @@ pub(crate) struct Finish {
     pub(crate) records: Vec<Record>,
     pub(crate) blobs: BTreeMap<Oid, Upload>,
     pub(crate) promised_bytes: u64,
-    pub(crate) reply: ReplyTo,
+    /// `None`: nobody has asked; it was applied as another storage has it.
+    pub(crate) reply: Option<ReplyTo>,
+    /// See [`LogTransaction::digest`].
+    pub(crate) digest: Option<Digest>,
     pub(crate) asked: Instant,
 }
 
@@ -156,7 +160,7 @@ fn with_tids(core: &Arc<Core>, batch: Vec<Finish>) -> Vec<Committing> {
 #[inline(never)]
 fn commit(core: &Arc<Core>, mut batch: Vec<Committing>, places: &mut Vec<Place>) {
     while !batch.is_empty() {
-        let failure = match append_and_publish(core, &batch, places) {
+        let failure = match append_and_publish(core, &batch, places, Role::Primary) {
             Ok(()) => {
                 measure(core, &batch);
                 batch.iter().for_each(|one| core.release(one.finish.pending.owner));
@@ -179,17 +183,21 @@ fn commit(core: &Arc<Core>, mut batch: Vec<Committing>, places: &mut Vec<Place>)
     }
 }
 
-fn append_and_publish(
+/// For clients, or for replication. On failure says which transaction is to blame, if it is not all.
+pub(crate) fn append_and_publish(
     core: &Arc<Core>,
     batch: &[Committing],
     places: &mut Vec<Place>,
+    who: Role,
 ) -> Result<(), (Option<usize>, Failure)> {
     // A pack that moves what is appended waits until it is in the index.
-    let _committing = core.committing.lock().unwrap_or_else(PoisonError::into_inner);
+    let _committing = core.committing();
+    core.replication.check(who).map_err(|failure| (None, failure))?;
     let start = Instant::now();
-    append(core, batch, places)?;
+    let position = append(core, batch, places)?;
     batch.iter().for_each(Committing::keep_blobs);
     core.timings.append.record_duration(start.elapsed());
+    core.replication.grown(position);
     publish(core, batch, places);
     Ok(())
 }
@@ -208,7 +216,7 @@ fn append(
     core: &Arc<Core>,
     batch: &[Committing],
     places: &mut Vec<Place>,
-) -> Result<(), (Option<usize>, Failure)> {
+) -> Result<Position, (Option<usize>, Failure)> {
     core.refusal().map_err(|failure| (None, failure))?;
     for (one, committing) in batch.iter().enumerate() {
         committing.place_blobs().map_err(|failure| (Some(one), failure))?;
@@ -220,6 +228,7 @@ fn append(
             meta: &committing.finish.pending.meta,
             records: &committing.finish.records,
             promised_bytes: committing.finish.promised_bytes,
+            digest: committing.finish.digest,
         })
         .collect();
     places.clear();
@@ -253,5 +262,7 @@ fn fail(core: &Arc<Core>, finish: &Finish, failure: Failure) {
     finish.take_back_blobs();
     core.log.forget(finish.promised_bytes);
     core.release(finish.pending.owner);
-    finish.reply.send(Completion::Finished(Err(failure)));
+    if let Some(reply) = &finish.reply {
+        reply.send(Completion::Finished(Err(failure)));
+    }
 }

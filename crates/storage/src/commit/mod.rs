@@ -8,7 +8,7 @@ mod blobs;
 pub(crate) mod committer;
 pub(crate) mod deadlines;
 pub(crate) mod publish;
-mod room;
+pub(crate) mod room;
 pub(crate) mod spill;
 mod tids;
 pub(crate) mod transaction;

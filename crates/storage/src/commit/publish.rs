@@ -117,8 +117,12 @@ impl Publisher {
             subscriber.wake();
         }
         let subscribed = |mailbox| state.subscribers.iter().any(|one| Arc::ptr_eq(one, mailbox));
-        for committing in batch.iter().filter(|one| !subscribed(&one.finish.reply.mailbox)) {
-            committing.finish.reply.send(Completion::Finished(Ok(committing.tid)));
+        for committing in batch {
+            if let Some(reply) = &committing.finish.reply
+                && !subscribed(&reply.mailbox)
+            {
+                reply.send(Completion::Finished(Ok(committing.tid)));
+            }
         }
     }
 
@@ -148,11 +152,11 @@ impl Committing {
 
     /// The committer hears that it is done, in the place where others get the invalidation.
     fn event_for(&self, mailbox: &Arc<Mailbox>, invalidation: &Invalidation) -> Event {
-        let reply = &self.finish.reply;
-        if Arc::ptr_eq(&reply.mailbox, mailbox) {
-            reply.completed(Completion::Finished(Ok(self.tid)))
-        } else {
-            Event::Invalidated(invalidation.clone())
+        match &self.finish.reply {
+            Some(reply) if Arc::ptr_eq(&reply.mailbox, mailbox) => {
+                reply.completed(Completion::Finished(Ok(self.tid)))
+            }
+            _ => Event::Invalidated(invalidation.clone()),
         }
     }
 }

@@ -111,6 +111,13 @@ impl Pending {
         Self { owner, meta, state: Mutex::new(State::new()) }
     }
 
+    /// A transaction that another storage has committed.
+    pub(crate) fn received(owner: Owner, meta: Meta, room: Room) -> Self {
+        let mut state = State::new();
+        (state.stage, state.room) = (Stage::Finishing, room);
+        Self { owner, meta, state: Mutex::new(state) }
+    }
+
     /// Whether some of its data are in a temporary file.
     pub(crate) fn has_file(&self) -> bool {
         self.lock().room.has_file()
@@ -295,7 +302,8 @@ impl Transaction for Handle {
         let blobs = std::mem::take(&mut state.blobs);
         drop(state);
         let asked = Instant::now();
-        let finish = Finish { pending, records, blobs, promised_bytes, reply, asked };
+        let (reply, digest) = (Some(reply), None);
+        let finish = Finish { pending, records, blobs, promised_bytes, reply, digest, asked };
         committer::enqueue(&self.core, finish);
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::locks::{Key, Mode, Owner, Want};
 use crate::log::Payload;
 use crate::mailbox::Vote;
 use crate::open::CommitLocks;
+use crate::replica::Role;
 use crate::sync::MutexGuard;
 
 impl Core {
@@ -173,6 +174,7 @@ impl Core {
     /// All stores that were made on old revisions, found under the transaction's locks.
     fn check(&self, meta: &Meta, state: &State) -> Result<Vec<Stale>, Failure> {
         self.refusal()?;
+        self.replication.check(Role::Primary)?;
         // The time does not matter yet, only whether there will be a tid.
         tid_after(self.publisher.last_tid(), meta.tid, Tid::ZERO)?;
         for &(oid, given) in &state.checks {

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use protocol::{Failure, Oid, Tid, TransactionHead, TransactionRecord};
 
 use super::read::{LogCursor, LoggedTransaction, RecordCursor};
-use super::{AppendError, At, LogTransaction, Payload, Plan, Record, RecordLog, Rewritten};
+use super::{
+    AppendError, At, Digest, Followed, LogTransaction, Payload, Plan, Position, Record, RecordLog,
+    Rewritten,
+};
 use crate::api::Meta;
 use crate::index::Place;
 
@@ -43,6 +46,7 @@ struct KeptRecord {
 struct KeptTransaction {
     tid: Tid,
     meta: Meta,
+    digest: Digest,
     /// The number of its first record.
     first: usize,
     records: usize,
@@ -86,7 +90,7 @@ impl RecordLog for MemoryLog {
         &self,
         batch: &[LogTransaction<'_>],
         places: &mut Vec<Place>,
-    ) -> Result<(), AppendError> {
+    ) -> Result<Position, AppendError> {
         let mut data = Vec::new();
         for (index, transaction) in batch.iter().enumerate() {
             for record in transaction.records {
@@ -103,11 +107,13 @@ impl RecordLog for MemoryLog {
         }
         let mut data = data.into_iter();
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        for &LogTransaction { tid, meta, records, .. } in batch {
+        for transaction in batch {
+            let LogTransaction { tid, meta, records, digest, .. } = *transaction;
+            let previous = kept.position().digest;
+            let digest = digest.unwrap_or_else(|| self.digest_after(previous, transaction));
             let first = kept.records.len();
-            let transaction =
-                KeptTransaction { tid, meta: meta.clone(), first, records: records.len() };
-            kept.transactions.push(transaction);
+            let (meta, count) = (meta.clone(), records.len());
+            kept.transactions.push(KeptTransaction { tid, meta, digest, first, records: count });
             for (record, data) in records.iter().zip(&mut data) {
                 let &Record { oid, origin, .. } = record;
                 let offset = kept.records.len() as u64;
@@ -117,7 +123,11 @@ impl RecordLog for MemoryLog {
                 kept.records.push(KeptRecord { is_gone: false, oid, len, origin, data });
             }
         }
-        Ok(())
+        Ok(kept.position())
+    }
+
+    fn position(&self) -> Position {
+        self.read_kept().position()
     }
 
     fn read_cached(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<At<bool>, Failure> {
@@ -139,6 +149,10 @@ impl RecordLog for MemoryLog {
 
     fn seek(&self, from: Tid, last: Tid) -> Result<Box<dyn LogCursor>, Failure> {
         Ok(Box::new(MemoryCursor { kept: Arc::clone(&self.kept), from, last }))
+    }
+
+    fn follow(&self, from: Tid) -> Result<Followed, Failure> {
+        Ok(Followed { cursor: self.seek(from, Tid::MAX)?, is_held: false })
     }
 
     fn origin(&self, oid: Oid, place: Place) -> Result<At<Option<Tid>>, Failure> {
@@ -194,6 +208,11 @@ impl RecordLog for MemoryLog {
 }
 
 impl Kept {
+    fn position(&self) -> Position {
+        let last = self.transactions.last();
+        last.map_or_else(Position::default, |last| Position { tid: last.tid, digest: last.digest })
+    }
+
     /// The records of a transaction that are not gone, with their numbers.
     fn records_of(
         &self,
@@ -262,12 +281,14 @@ impl Kept {
     }
 
     fn logged(&self, kept: &Arc<RwLock<Self>>, position: usize) -> Option<LoggedTransaction> {
-        let KeptTransaction { tid, ref meta, first, records } = *self.transactions.get(position)?;
+        let KeptTransaction { tid, ref meta, digest, first, records } =
+            *self.transactions.get(position)?;
         let Meta { user, description, extension, status, .. } = meta.clone();
         let bytes = self.records.iter().skip(first).take(records);
         Some(LoggedTransaction {
             head: TransactionHead { tid, status, user, description, extension },
             bytes: bytes.map(|record| record.data.len() as u64).sum(),
+            digest,
             records: Box::new(MemoryRecords { kept: Arc::clone(kept), tid, next: 0 }),
         })
     }

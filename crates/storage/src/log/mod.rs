@@ -41,12 +41,21 @@ pub(crate) trait RecordLog: Send + Sync {
     fn forget(&self, bytes: u64);
 
     /// Appends the transactions, whose tids ascend, and makes them durable, all or none of them.
-    /// Pushes the places of the records of all of them, in order, to `places`.
+    /// Pushes the places of the records of all of them, in order, to `places`. Says where the log ends
+    /// then.
     fn append(
         &self,
         batch: &[LogTransaction<'_>],
         places: &mut Vec<Place>,
-    ) -> Result<(), AppendError>;
+    ) -> Result<Position, AppendError>;
+
+    /// The last transaction that was appended.
+    fn position(&self) -> Position;
+
+    /// What [`Position::digest`] becomes with `transaction` after `previous`.
+    fn digest_after(&self, previous: Digest, transaction: &LogTransaction<'_>) -> Digest {
+        segments::digest_after(previous, transaction)
+    }
 
     /// Appends the data at `place` to `data` if they are in memory; else `false`, `data` as it
     /// was.
@@ -58,6 +67,9 @@ pub(crate) trait RecordLog: Send + Sync {
     /// A cursor before the first transaction with a tid of at least `from`, which shows none above
     /// `last`; all up to `last` are published. May block.
     fn seek(&self, from: Tid, last: Tid) -> Result<Box<dyn LogCursor>, Failure>;
+
+    /// The same, over all that is appended, also later, and published or not.
+    fn follow(&self, from: Tid) -> Result<Followed, Failure>;
 
     /// The tid of the revision whose data an undo brought back at `place`; may block.
     fn origin(&self, oid: Oid, place: Place) -> Result<At<Option<Tid>>, Failure>;
@@ -84,6 +96,15 @@ pub(crate) trait RecordLog: Send + Sync {
 
     /// Same as [`Self::checkpoint`], for the last time.
     fn close(&self);
+}
+
+/// See [`RecordLog::follow`].
+#[derive(Debug)]
+pub(crate) struct Followed {
+    pub(crate) cursor: Box<dyn LogCursor>,
+    /// Whether it shows the log as it was when this was asked, but for what is appended, whatever a
+    /// pack does. It may then end before the log does.
+    pub(crate) is_held: bool,
 }
 
 /// What is at a place, unless a pack has just moved it: then the index knows where.
@@ -125,6 +146,28 @@ pub(crate) struct LogTransaction<'a> {
     pub(crate) records: &'a [Record],
     /// What was promised for it.
     pub(crate) promised_bytes: u64,
+    /// That of a copied transaction of which a pack may have dropped records; `None`: it is made.
+    pub(crate) digest: Option<Digest>,
+}
+
+/// A running checksum over all transactions up to one. Where two logs have the same one at the same
+/// tid, they have had the same transactions up to there. It finds what two servers have done
+/// differently, not what somebody has forged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest(pub u64);
+
+impl Digest {
+    /// Before the first transaction, and in logs that were written before there were digests.
+    pub const NONE: Self = Self(0);
+}
+
+/// How far a log goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The last transaction; [`Tid::ZERO`] if there is none.
+    pub tid: Tid,
+    /// Over all up to that.
+    pub digest: Digest,
 }
 
 /// A revision to be appended.

@@ -7,6 +7,8 @@ use std::fmt::Debug;
 
 use protocol::{Failure, Oid, TransactionHead, TransactionRecord};
 
+use super::Digest;
+
 /// A place between two transactions of a log.
 pub(crate) trait LogCursor: Debug + Send {
     /// Goes over the next transaction; `None`: there is none that the cursor may show.
@@ -22,6 +24,8 @@ pub(crate) struct LoggedTransaction {
     pub(crate) head: TransactionHead,
     /// What it takes, in bytes.
     pub(crate) bytes: u64,
+    /// Over it as it was committed, and all before it.
+    pub(crate) digest: Digest,
     /// Before its first record.
     pub(crate) records: Box<dyn RecordCursor>,
 }

@@ -18,8 +18,19 @@ use crate::open::OpenError;
 pub(crate) struct Packed {
     /// What was superseded up to here may be gone.
     pub(crate) to: Tid,
-    /// All of it is.
-    pub(crate) is_done: bool,
+    pub(crate) stage: Stage,
+}
+
+/// What becomes of what was superseded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// All of it is gone.
+    #[default]
+    Done,
+    /// A pack is under way.
+    UnderWay,
+    /// The storage is becoming a copy of one that was packed, which has all of it that is left.
+    Copying,
 }
 
 /// Where that is kept.
@@ -38,7 +49,7 @@ impl PackedFile {
         let path = self.dir.join(NAME);
         let text = match disk::read_start(&*self.disk, &path, MAX_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Packed { to: Tid::ZERO, is_done: true });
+                return Ok(Packed::default());
             }
             read => read.map_err(OpenError::io(&path))?,
         };
@@ -54,8 +65,12 @@ impl PackedFile {
     }
 }
 
-fn print(Packed { to, is_done }: Packed) -> String {
-    let state = if is_done { DONE } else { UNDER_WAY };
+fn print(Packed { to, stage }: Packed) -> String {
+    let state = match stage {
+        Stage::Done => DONE,
+        Stage::UnderWay => UNDER_WAY,
+        Stage::Copying => COPYING,
+    };
     format!("packed to {to}\n{state}\n")
 }
 
@@ -63,16 +78,18 @@ fn parse(text: &str) -> Option<Packed> {
     let mut lines = text.lines();
     let to = lines.next()?.strip_prefix("packed to ").filter(|hex| hex.len() == 16)?;
     let to = Tid(u64::from_str_radix(to, 16).ok()?);
-    let is_done = match lines.next()? {
-        DONE => true,
-        UNDER_WAY => false,
+    let stage = match lines.next()? {
+        DONE => Stage::Done,
+        UNDER_WAY => Stage::UnderWay,
+        COPYING => Stage::Copying,
         _ => return None,
     };
-    Some(Packed { to, is_done })
+    Some(Packed { to, stage })
 }
 
 const DONE: &str = "done";
 const UNDER_WAY: &str = "under way";
+const COPYING: &str = "copying";
 
 #[cfg(test)]
 mod tests {
@@ -80,8 +97,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for is_done in [true, false] {
-            let packed = Packed { to: Tid(0x0411_2233_4455_6677), is_done };
+        for stage in [Stage::Done, Stage::UnderWay, Stage::Copying] {
+            let packed = Packed { to: Tid(0x0411_2233_4455_6677), stage };
             assert_eq!(parse(&print(packed)), Some(packed));
         }
         for wrong in ["", "packed to 12\ndone\n", "packed to 0411223344556677\n", "done\ndone\n"] {

@@ -23,7 +23,7 @@ use crate::open::Clock;
 use crate::sync::thread::{self, JoinHandle};
 use crate::vital::vital;
 
-pub(crate) use file::{Packed, PackedFile};
+pub(crate) use file::{Packed, PackedFile, Stage};
 
 /// How often a pack says how far it is.
 const NEWS_EVERY: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ pub struct PackState {
 impl Packer {
     pub(crate) fn new(file: Option<PackedFile>, packed: Packed) -> Self {
         let packed_to = AtomicU64::new(packed.to.0);
-        let finished_to = if packed.is_done { packed.to } else { Tid::ZERO };
+        let finished_to = if packed.stage == Stage::Done { packed.to } else { Tid::ZERO };
         let state = PackState { finished_to, ..PackState::default() };
         let work = Mutex::new(Work { thread: None, state });
         Self { file, packed_to, is_closing: AtomicBool::new(false), work }
@@ -81,6 +81,17 @@ impl Packer {
 
     pub(crate) fn state(&self) -> PackState {
         PackState { packed_to: self.packed_to(), ..self.work().state }
+    }
+
+    /// Nothing up to `to` is gone yet, but what follows is a copy of what is left elsewhere.
+    pub(crate) fn adopt(&self, to: Tid) -> Result<(), Failure> {
+        self.remember(Packed { to, stage: Stage::Copying })?;
+        self.packed_to.store(to.0, Ordering::Release);
+        Ok(())
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.work().state.is_running
     }
 
     /// Has a pack that runs give up soon, and waits for that.
@@ -111,7 +122,7 @@ impl Packer {
     }
 
     /// Durably.
-    fn remember(&self, packed: Packed) -> Result<(), Failure> {
+    pub(crate) fn remember(&self, packed: Packed) -> Result<(), Failure> {
         let Some(file) = &self.file else { return Ok(()) };
         file.write(packed).map_err(|error| {
             let dir = file.dir.display();
@@ -130,7 +141,7 @@ impl Core {
 
     /// Goes on with a pack that an earlier process has begun.
     pub(crate) fn resume_pack(self: &Arc<Self>, packed: Packed) {
-        if packed.is_done {
+        if packed.stage != Stage::UnderWay {
             return;
         }
         tracing::info!("{}: going on with an unfinished pack", self.log.name());
@@ -173,6 +184,7 @@ impl Core {
 
     fn pack_all(&self, before: Tid) -> Result<(), Failure> {
         self.refusal()?;
+        self.replication.check_whole()?;
         // What is committed from now on is kept in any case; a pack never goes back.
         let to = before.min(self.publisher.last_tid()).max(self.packer.packed_to());
         if to == Tid::ZERO {
@@ -180,7 +192,7 @@ impl Core {
         }
         let parts = self.log.parts(to)?;
         self.packer.work().state.parts = parts.len() as u64;
-        self.packer.remember(Packed { to, is_done: false })?;
+        self.packer.remember(Packed { to, stage: Stage::UnderWay })?;
         self.packer.packed_to.store(to.0, Ordering::Release);
         // What is dropped may be all that tells of an oid.
         self.oids.secure().map_err(|error| {
@@ -206,7 +218,7 @@ impl Core {
                 );
             }
         }
-        self.packer.remember(Packed { to, is_done: true })?;
+        self.packer.remember(Packed { to, stage: Stage::Done })?;
         let PackState { records_dropped, bytes_freed, .. } = self.packer.finish(to, &*self.clock);
         tracing::info!(
             "{}: packed: {records_dropped} records dropped, {bytes_freed} bytes freed in {:.1} s; \
@@ -239,7 +251,7 @@ impl Core {
                 to,
                 keeps: &|oid, tid| self.is_indexed(oid, tid),
                 await_published: &|| {
-                    drop(self.committing.lock().unwrap_or_else(PoisonError::into_inner));
+                    drop(self.committing());
                 },
                 moved: &mut |oid, tid, place| self.index.relocate(oid, tid, place),
                 is_cancelled: &|| self.packer.is_closing(),

@@ -17,6 +17,7 @@ use crate::blobs::{self, Unfinished, each_blob};
 use crate::directory::{Content, FORMAT, read_format};
 use crate::disk::{Disk, FrozenDisk, Open};
 use crate::index::{Index, Lookup, Revision};
+use crate::log::Digest;
 use crate::log::segments::{Checked, LogView, Part};
 use crate::open::OpenError;
 
@@ -161,7 +162,7 @@ impl Check<'_> {
             self.fault(self.dir.to_owned(), None, note.clone(), REMADE);
         }
         let faults = self.findings.faults.len();
-        self.parts(&log.check_parts(), Some(index), jobs, goes_on);
+        self.parts(&log.check_parts(self.findings.packed_to), Some(index), jobs, goes_on);
         let Findings { records, interrupted, .. } = self.findings;
         let is_whole = self.findings.faults.len() == faults && !interrupted;
         if is_whole && index.revisions() != records {
@@ -209,7 +210,8 @@ impl Check<'_> {
         let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
         results.sort_unstable_by_key(|(number, _)| *number);
         let mut before: Option<(&Part, Tid)> = None;
-        for (number, PartResult { checked, records, blobs, misplaced }) in results {
+        let mut digest = Some(Digest::NONE);
+        for (number, PartResult { mut checked, records, blobs, misplaced }) in results {
             let Some(part) = parts.get(number) else { continue };
             let follows = before.filter(|(other, _)| part.follows(other));
             if let Some((_, last)) = follows
@@ -218,6 +220,7 @@ impl Check<'_> {
                 let what = "the segment does not continue the one before".to_owned();
                 self.fault(part.path.clone(), Some(0), what, DAMAGED);
             }
+            digest = checked.follow(digest.filter(|_| number == 0 || follows.is_some()));
             let is_whole = checked.faults.is_empty() && checked.torn.is_none();
             let last = checked.last.or(part.previous).filter(|_| is_whole && !checked.interrupted);
             before = last.map(|last| (part, last));

@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use protocol::Tid;
 
-use super::format::{self, ALIGNMENT, Identity, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::format::{
+    self, ALIGNMENT, Identity, SEGMENT_HEADER_BYTES, SegmentHeader, TransactionHeader,
+};
 use super::scan::{Scanned, Scanner, find_header, proof_of_durability};
 use super::view::{LogView, Torn};
 use super::{Files, SEGMENTS, sidecar::Entry};
 use crate::disk::{self, Disk, File, Open};
 use crate::index::Revision;
+use crate::log::{Digest, Position};
 use crate::open::Reads;
 
 /// A segment that is to be checked.
@@ -28,6 +31,8 @@ pub(crate) struct Part {
     pub(crate) previous: Option<Tid>,
     /// It may end with a write that was interrupted.
     is_last: bool,
+    /// What is up to here may not be all that there was.
+    packed_to: Tid,
 }
 
 /// What is in a segment.
@@ -36,6 +41,10 @@ pub(crate) struct Checked {
     pub(crate) transactions: u64,
     pub(crate) first: Option<Tid>,
     pub(crate) last: Option<Tid>,
+    /// Of the last transaction, if nothing is wrong before it.
+    digest: Option<Digest>,
+    /// Of the first one, where that is not checked yet.
+    start: Option<TransactionHeader>,
     pub(crate) torn: Option<Torn>,
     /// Offsets, and what is wrong there.
     pub(crate) faults: Vec<(u64, String)>,
@@ -44,7 +53,7 @@ pub(crate) struct Checked {
 
 impl LogView {
     /// The segments, held as they were.
-    pub(crate) fn check_parts(&self) -> Vec<Part> {
+    pub(crate) fn check_parts(&self, packed_to: Tid) -> Vec<Part> {
         let segments = self.segments.load();
         let part = |segment: &Arc<super::Segment>| Part {
             path: segment.path.clone(),
@@ -55,6 +64,7 @@ impl LogView {
             identity: self.files.identity,
             previous: Some(segment.marks.first().after),
             is_last: false,
+            packed_to,
         };
         segments.iter().map(part).collect()
     }
@@ -85,7 +95,19 @@ impl Part {
             let slot = format::slot(number, header.map_or(0, |header| header.generation));
             let previous = header.map(|header| header.previous);
             let is_last = Some(&number) == numbers.last();
-            parts.push(Self { path, number, slot, file, end, identity, previous, is_last });
+            // What a pack has dropped is not looked into where a start finds damage.
+            let packed_to = Tid::MAX;
+            parts.push(Self {
+                path,
+                number,
+                slot,
+                file,
+                end,
+                identity,
+                previous,
+                is_last,
+                packed_to,
+            });
         }
         Ok(parts)
     }
@@ -129,13 +151,7 @@ impl Part {
         while from < self.end {
             match scanner.next()? {
                 Scanned::Transaction(transaction) => {
-                    if found.last.or(self.previous).is_some_and(|last| last >= transaction.tid) {
-                        let what = "the transaction ids do not increase".to_owned();
-                        found.faults.push((from, what));
-                    }
-                    found.transactions += 1;
-                    found.first.get_or_insert(transaction.tid);
-                    found.last = Some(transaction.tid);
+                    self.link(&transaction.header, from, found);
                     for Entry { oid, tid, place } in transaction.entries {
                         each(oid, Revision { tid, place });
                     }
@@ -154,6 +170,7 @@ impl Part {
                         return Ok(None);
                     }
                     found.faults.push((from, what.to_owned()));
+                    found.digest = None;
                     return find_header(&self.file, from + ALIGNMENT, self.identity, |_| true);
                 }
             }
@@ -161,8 +178,43 @@ impl Part {
         Ok(None)
     }
 
+    /// Takes in a transaction, at `from`, that must continue what is before it.
+    fn link(&self, header: &TransactionHeader, from: u64, found: &mut Checked) {
+        let Position { tid, digest } = header.position();
+        if found.last.or(self.previous).is_some_and(|last| last >= tid) {
+            found.faults.push((from, "the transaction ids do not increase".to_owned()));
+        }
+        match found.digest {
+            Some(before) if tid > self.packed_to && !header.continues(before) => {
+                found.faults.push((from, NOT_CONTINUED.to_owned()));
+            }
+            None if found.transactions == 0 && found.faults.is_empty() && tid > self.packed_to => {
+                found.start = Some(*header);
+            }
+            _ => {}
+        }
+        found.transactions += 1;
+        found.first.get_or_insert(tid);
+        (found.last, found.digest) = (Some(tid), Some(digest));
+    }
+
     /// Whether it comes right after `other`.
     pub(crate) fn follows(&self, other: &Self) -> bool {
         self.number.checked_sub(1) == Some(other.number)
     }
 }
+
+impl Checked {
+    /// Whether the first transaction continues one whose digest is `before`, and what the digest is
+    /// then, as far as both are known.
+    pub(crate) fn follow(&mut self, before: Option<Digest>) -> Option<Digest> {
+        if let (Some(before), Some(start)) = (before, self.start)
+            && !start.continues(before)
+        {
+            self.faults.push((SEGMENT_HEADER_BYTES as u64, NOT_CONTINUED.to_owned()));
+        }
+        if self.transactions == 0 { before } else { self.digest }
+    }
+}
+
+const NOT_CONTINUED: &str = "the transaction does not continue the history before it";

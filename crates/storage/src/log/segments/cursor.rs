@@ -120,7 +120,8 @@ impl SegmentCursor {
             body_crc: header.body_crc,
         };
         let records = Box::new(SegmentRecords::new(extent));
-        Ok(LoggedTransaction { head, bytes: header.total_bytes, records })
+        let (bytes, digest) = (header.total_bytes, header.running);
+        Ok(LoggedTransaction { head, bytes, digest, records })
     }
 }
 

@@ -15,7 +15,7 @@ use protocol::{Oid, Tid};
 
 use crate::api::Meta;
 use crate::index::Place;
-use crate::log::Record;
+use crate::log::{Digest as RunningDigest, LogTransaction, Position, Record};
 
 pub(super) const SEGMENT_HEADER_BYTES: usize = 64;
 pub(super) const TRANSACTION_HEADER_BYTES: usize = 64;
@@ -129,10 +129,18 @@ pub(super) struct TransactionHeader {
     pub(super) status: u8,
     /// Over user, description, extension and all record headers, which have the data's checksums.
     pub(super) body_crc: u32,
+    /// Over this transaction as it was committed, and all before it.
+    pub(super) running: RunningDigest,
 }
 
 impl TransactionHeader {
-    pub(super) fn new(tid: Tid, meta: &Meta, records: &[Record], durable_to: u64) -> Self {
+    /// Of a transaction that follows those of which `previous` is the digest.
+    pub(super) fn new(
+        transaction: &LogTransaction<'_>,
+        previous: RunningDigest,
+        durable_to: u64,
+    ) -> Self {
+        let LogTransaction { tid, meta, records, .. } = *transaction;
         let mut digest = new_digest();
         for part in [&meta.user, &meta.description, &meta.extension] {
             digest.update(part);
@@ -140,7 +148,7 @@ impl TransactionHeader {
         for record in records {
             digest.update(&RecordHeader::of(record).encode());
         }
-        Self {
+        let mut header = Self {
             total_bytes: transaction_bytes(meta, records),
             tid,
             durable_to,
@@ -150,7 +158,35 @@ impl TransactionHeader {
             records: records.len() as u32,
             status: meta.status,
             body_crc: digest.finalize() as u32,
-        }
+            running: RunningDigest::NONE,
+        };
+        header.running = transaction.digest.unwrap_or_else(|| header.digest_after(previous));
+        header
+    }
+
+    /// Up to where a log goes that ends with it.
+    pub(super) fn position(&self) -> Position {
+        Position { tid: self.tid, digest: self.running }
+    }
+
+    /// Whether it can come after transactions of which `previous` is the digest. Old ones have none.
+    pub(super) fn continues(&self, previous: RunningDigest) -> bool {
+        self.running == RunningDigest::NONE || self.running == self.digest_after(previous)
+    }
+
+    /// The running digest that this has after `previous`, unless a pack has dropped records of it:
+    /// over all that [`Self::body_crc`] stands for, and not over where it is.
+    pub(super) fn digest_after(&self, previous: RunningDigest) -> RunningDigest {
+        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let content = [
+            self.tid.0,
+            pair(self.user_bytes, self.description_bytes),
+            pair(self.extension_bytes, self.records),
+            pair(self.body_crc, self.status.into()),
+        ];
+        let digest = content.into_iter().fold(previous.0, |digest, part| mixed(digest ^ part));
+        // Zero is for what nobody has made one of.
+        RunningDigest(digest.max(1))
     }
 
     pub(super) fn encode(&self, identity: Identity) -> [u8; TRANSACTION_HEADER_BYTES] {
@@ -166,6 +202,7 @@ impl TransactionHeader {
         out.put(&self.extension_bytes.to_le_bytes());
         out.put(&self.records.to_le_bytes());
         out.put(&self.body_crc.to_le_bytes());
+        out.put(&self.running.0.to_le_bytes());
         out.skip_to(TRANSACTION_HEADER_BYTES - 4);
         let crc = identity.crc(&[out.written()]);
         out.put(&crc.to_le_bytes());
@@ -193,6 +230,7 @@ impl TransactionHeader {
             extension_bytes: u32::from_le_bytes(fields.take()?),
             records: u32::from_le_bytes(fields.take()?),
             body_crc: u32::from_le_bytes(fields.take()?),
+            running: RunningDigest(u64::from_le_bytes(fields.take()?)),
         })
     }
 
@@ -202,6 +240,23 @@ impl TransactionHeader {
             + u64::from(self.description_bytes)
             + u64::from(self.extension_bytes)
     }
+}
+
+/// Each bit of the result depends on all bits, and no two numbers have the same result: the finalizer
+/// of MurmurHash3 for 64 bits (<https://github.com/aappleby/smhasher>, public domain).
+fn mixed(mut bits: u64) -> u64 {
+    for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {
+        bits = (bits ^ bits >> 33).wrapping_mul(factor);
+    }
+    bits ^ bits >> 33
+}
+
+/// See [`crate::log::RecordLog::digest_after`]: every log has the same.
+pub(crate) fn digest_after(
+    previous: RunningDigest,
+    transaction: &LogTransaction<'_>,
+) -> RunningDigest {
+    TransactionHeader::new(transaction, previous, 0).running
 }
 
 /// What precedes a record's data.

@@ -11,6 +11,7 @@ mod cache;
 mod check;
 mod cursor;
 mod format;
+mod lookup;
 mod marks;
 mod recover;
 mod rewrite;
@@ -31,14 +32,16 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use protocol::{Failure, Oid, Tid};
 
 pub(crate) use check::{Checked, Part};
-pub(crate) use format::Identity;
+pub(crate) use format::{Identity, digest_after};
 pub(crate) use recover::Recovered;
 pub(crate) use settle::Survey;
 pub use view::Torn;
 pub(crate) use view::{LogView, ViewCursor};
 
 use super::read::LogCursor;
-use super::{AppendError, At, LogTransaction, Plan, Record, RecordLog, Rewritten, record_crc};
+use super::{
+    AppendError, At, Followed, LogTransaction, Plan, Position, Record, RecordLog, Rewritten,
+};
 use crate::api::Meta;
 use crate::disk::{Disk, File, MappedFile, Open};
 use crate::index::Place;
@@ -47,6 +50,7 @@ use crate::open::{Reads, Sync};
 use cache::RecordCache;
 use cursor::SegmentCursor;
 use format::{RECORD_HEADER_BYTES, RecordHeader};
+use lookup::{damaged, is_whole, numbered, segment_of};
 use marks::Marks;
 use sidecar::Block;
 use space::Space;
@@ -259,8 +263,12 @@ impl RecordLog for SegmentLog {
         &self,
         batch: &[LogTransaction<'_>],
         places: &mut Vec<Place>,
-    ) -> Result<(), AppendError> {
+    ) -> Result<Position, AppendError> {
         self.append_batch(batch, places)
+    }
+
+    fn position(&self) -> Position {
+        self.writer().last
     }
 
     fn read_cached(&self, oid: Oid, place: Place, data: &mut Vec<u8>) -> Result<At<bool>, Failure> {
@@ -285,6 +293,12 @@ impl RecordLog for SegmentLog {
     fn seek(&self, from: Tid, last: Tid) -> Result<Box<dyn LogCursor>, Failure> {
         let cursor = SegmentCursor::seek(&self.segments, self.files.identity, from, last)?;
         Ok(Box::new(cursor))
+    }
+
+    fn follow(&self, from: Tid) -> Result<Followed, Failure> {
+        let held = Arc::new(ArcSwap::new(self.segments.load_full()));
+        let cursor = SegmentCursor::seek(&held, self.files.identity, from, Tid::MAX)?;
+        Ok(Followed { cursor: Box::new(cursor), is_held: true })
     }
 
     fn origin(&self, oid: Oid, place: Place) -> Result<At<Option<Tid>>, Failure> {
@@ -352,45 +366,4 @@ impl RecordLog for SegmentLog {
             tracing::warn!("closing {}: {error}", writer.segment.path.display());
         }
     }
-}
-
-/// Whether header and data are those of a record of `oid`.
-fn is_whole(header: &[u8; RECORD_HEADER_BYTES], oid: Oid, data: &[u8]) -> bool {
-    RecordHeader::decode(header).is_some_and(|header| {
-        header.oid == oid
-            && header.data_bytes() == data.len() as u64
-            && header.crc == record_crc(oid, Some(data))
-    })
-}
-
-/// The segment of that number.
-fn numbered(segments: &[Arc<Segment>], number: u32) -> Option<&Arc<Segment>> {
-    segments.get(usize::try_from(number.checked_sub(1)?).ok()?)
-}
-
-/// The file that `place` is in.
-fn segment_of(
-    segments: &[Arc<Segment>],
-    oid: Oid,
-    place: Place,
-) -> Result<At<Arc<Segment>>, Failure> {
-    let Some(segment) = numbered(segments, format::number(place.segment)) else {
-        return Err(damaged(Path::new("the index"), oid, place, "no such segment"));
-    };
-    if segment.slot == place.segment {
-        return Ok(At::Here(Arc::clone(segment)));
-    }
-    let replaced = segment.replaced.load_full();
-    let replaced = replaced.filter(|replaced| replaced.slot == place.segment);
-    Ok(replaced.map_or(At::Moved, At::Here))
-}
-
-fn damaged(path: &Path, oid: Oid, place: Place, what: &str) -> Failure {
-    let text = format!(
-        "{}: cannot read the record of object {oid} at offset {}: {what}",
-        path.display(),
-        place.offset
-    );
-    tracing::error!("{text}");
-    Failure::Storage(text)
 }

@@ -17,12 +17,13 @@ use super::sidecar::{Block, Entry, Sidecar};
 use super::{Files, Segment, format};
 use crate::disk::{Disk, File, Open};
 use crate::index::{Index, Revision};
+use crate::log::Position;
 use crate::open::{OpenError, Options};
 
 /// What a start learns from the log, besides the index.
 #[derive(Debug, Default)]
 pub(crate) struct Recovered {
-    pub(crate) last_tid: Tid,
+    pub(crate) last: Position,
     pub(crate) max_oid: Option<Oid>,
     /// Oldest first.
     pub(crate) last_transactions: VecDeque<(Tid, Vec<Oid>)>,
@@ -79,13 +80,12 @@ impl Survey {
             return Err(OpenError::Missing(files.segment_path(1)));
         };
         let Recovery { found, due, bytes, notes, .. } = recovery;
-        if unfinished.as_ref().is_some_and(|next| next.previous > found.last_tid) {
+        if unfinished.as_ref().is_some_and(|next| next.previous > found.last.tid) {
             let what = "transactions are missing that the next segment follows";
             return Err(OpenError::Damaged { path: active.path.clone(), offset: tail.end, what });
         }
-        let last_tid = found.last_tid;
-        let survey =
-            Self { files, segments, active, tail, unfinished, due, bytes, last_tid, notes };
+        let last = found.last;
+        let survey = Self { files, segments, active, tail, unfinished, due, bytes, last, notes };
         Ok((survey, found))
     }
 }
@@ -104,16 +104,16 @@ impl Recovery<'_> {
         if sidecar.as_ref().is_some_and(|sidecar| sidecar.exceeds) {
             return Err(OpenError::Damaged { path, offset: len, what: SHORTER_THAN_INDEX });
         }
-        let marks = Marks::new(self.found.last_tid);
+        let marks = Marks::new(self.found.last.tid);
         let segment = Segment::new(number, slot, path.clone(), Arc::clone(&file), marks);
         let right_bytes = sidecar.as_ref().map_or(0, |found| found.right_bytes);
         segment.sidecar_bytes.store(right_bytes, Ordering::Relaxed);
         let segment = Arc::new(segment);
         let mut covered = start;
         for block in sidecar.into_iter().flat_map(|sidecar| sidecar.blocks) {
-            self.advance(block.last_tid, &block.entries, covered, &path)?;
+            self.advance(block.last, &block.entries, covered, &path)?;
             covered = block.to;
-            segment.marks.grow(block.last_tid, covered);
+            segment.marks.grow(block.last.tid, covered);
         }
         let (block, torn) = self.scan(&segment, covered, last)?;
         let end = block.to;
@@ -139,11 +139,12 @@ impl Recovery<'_> {
             let scanned = scanner.next();
             match scanned.map_err(OpenError::read(path, scanner.position()))? {
                 Scanned::Transaction(transaction) => {
-                    self.advance(transaction.tid, &transaction.entries, block.to, path)?;
-                    block.last_tid = transaction.tid;
+                    let position = transaction.header.position();
+                    self.advance(position, &transaction.entries, block.to, path)?;
+                    block.last = position;
                     block.entries.extend(transaction.entries);
                     block.to = transaction.end;
-                    marks.grow(block.last_tid, block.to);
+                    marks.grow(block.last.tid, block.to);
                 }
                 Scanned::End => return Ok((block, None)),
                 Scanned::Fault(fault) => {
@@ -173,7 +174,7 @@ impl Recovery<'_> {
             Some(header) if header.number != number => {
                 Err(damaged("the header is that of another segment"))
             }
-            Some(header) if header.previous != self.found.last_tid => {
+            Some(header) if header.previous != self.found.last.tid => {
                 Err(damaged("the segment does not continue the one before"))
             }
             Some(header) => Ok(header),
@@ -206,16 +207,16 @@ impl Recovery<'_> {
         }
     }
 
-    /// Takes in transactions, the last of which is `last_tid`.
+    /// Takes in transactions, up to `last`.
     fn advance(
         &mut self,
-        last_tid: Tid,
+        last: Position,
         entries: &[Entry],
         offset: u64,
         path: &Path,
     ) -> Result<(), OpenError> {
-        let mut previous = self.found.last_tid;
-        if last_tid <= previous {
+        let mut previous = self.found.last.tid;
+        if last.tid <= previous {
             let what = "the transaction ids do not increase";
             return Err(OpenError::Damaged { path: path.to_owned(), offset, what });
         }
@@ -225,7 +226,7 @@ impl Recovery<'_> {
             self.index.publish(entry.oid, Revision { tid: entry.tid, place: entry.place });
             self.found.max_oid = self.found.max_oid.max(Some(entry.oid));
         }
-        self.found.last_tid = last_tid;
+        self.found.last = last;
         // One more than is kept, to know up to where what is kept is complete.
         let newest = scan::last_transactions(entries, self.remember.saturating_add(1));
         for transaction in newest.into_iter().rev() {

@@ -173,12 +173,13 @@ impl SegmentLog {
         let mut block = Block::empty(START);
         let whole = self.scan(old, START, old.marks.end(), |at, transaction| {
             let keeps = |entry: &Entry| entry.tid > plan.to || (plan.keeps)(entry.oid, entry.tid);
-            let tid = transaction.tid;
+            let position = transaction.header.position();
+            let tid = position.tid;
             let kept: Vec<_> = transaction.entries.into_iter().filter(keeps).collect();
             if tid > plan.to || tid == last || !kept.is_empty() {
                 let copied = self.copy_transaction(old, at, &kept, slot, &mut out, &mut block);
                 copied.map_err(|error| trouble(&old.path, at, &error))?;
-                block.last_tid = tid;
+                block.last = position;
                 segment.marks.grow(tid, out.position());
             }
             Ok(!(plan.is_cancelled)())

@@ -27,7 +27,7 @@ pub(super) enum Scanned {
 /// A whole transaction, as far as an index needs it.
 #[derive(Debug)]
 pub(super) struct Transaction {
-    pub(super) tid: Tid,
+    pub(super) header: TransactionHeader,
     pub(super) entries: Vec<Entry>,
     /// Offset of the byte after it.
     pub(super) end: u64,
@@ -117,7 +117,7 @@ impl Scanner {
         if u64::from_le_bytes(trailer) != header.total_bytes || at + TRAILER_BYTES as u64 != end {
             return Ok(Err("a transaction's length is wrong"));
         }
-        Ok(Ok(Transaction { tid: header.tid, entries, end }))
+        Ok(Ok(Transaction { header, entries, end }))
     }
 
     fn record_is_whole(&mut self, record: &RecordHeader) -> io::Result<bool> {

@@ -15,6 +15,7 @@ use super::space::Space;
 use super::writer::Writer;
 use super::{CHECKPOINT_BYTES, Files, NEW, SEGMENTS, Segment, SegmentLog, TORN, log_name};
 use crate::disk::{self, Disk, Open};
+use crate::log::Position;
 use crate::metrics::Histogram;
 use crate::open::{OpenError, Options, Reads};
 
@@ -31,7 +32,7 @@ pub(crate) struct Survey {
     /// What is in no sidecar, by segment.
     pub(super) due: Vec<(Arc<Segment>, Block)>,
     pub(super) bytes: u64,
-    pub(super) last_tid: Tid,
+    pub(super) last: Position,
     /// Warnings. They are logged when all is known to be right, since a refusal is one line.
     pub(super) notes: Vec<String>,
 }
@@ -127,7 +128,7 @@ impl Survey {
             segment: Arc::clone(&active),
             tail: tail.end,
             durable: tail.end,
-            last_tid: self.last_tid,
+            last: self.last,
             block,
         };
         Ok(SegmentLog {

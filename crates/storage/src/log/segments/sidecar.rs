@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sidecar = block*
-//! block   = magic, checksum, from, to, last tid, number of entries, entry*
+//! block   = magic, checksum, from, to, last tid, its digest, number of entries, entry*
 //! ```
 //!
 //! Blocks are appended when the bytes `from..to` of the segment are durable, each block where the
@@ -18,9 +18,10 @@ use protocol::{Oid, Tid};
 use super::format::{Encoder, Fields, Identity};
 use crate::disk::File;
 use crate::index::Place;
+use crate::log::{Digest, Position};
 
-const MAGIC: [u8; 4] = *b"ZIX1";
-const BLOCK_HEADER_BYTES: usize = 40;
+const MAGIC: [u8; 4] = *b"ZIX2";
+const BLOCK_HEADER_BYTES: usize = 48;
 const ENTRY_BYTES: usize = 28;
 
 /// A record of a segment.
@@ -37,8 +38,8 @@ pub(super) struct Block {
     /// The bytes of the segment that it describes.
     pub(super) from: u64,
     pub(super) to: u64,
-    /// The last transaction's, also if that has no records; zero if there is no transaction.
-    pub(super) last_tid: Tid,
+    /// The last transaction, also if that has no records; zero if there is no transaction.
+    pub(super) last: Position,
     /// In the order of the segment.
     pub(super) entries: Vec<Entry>,
 }
@@ -46,7 +47,7 @@ pub(super) struct Block {
 impl Block {
     /// Describes nothing, from `offset` on.
     pub(super) fn empty(offset: u64) -> Self {
-        Self { from: offset, to: offset, last_tid: Tid::ZERO, entries: Vec::new() }
+        Self { from: offset, to: offset, last: Position::default(), entries: Vec::new() }
     }
 
     /// Appends it to a sidecar of `offset` bytes and returns the new length.
@@ -75,7 +76,8 @@ impl Block {
         out.put(&crc.to_le_bytes());
         out.put(&self.from.to_le_bytes());
         out.put(&self.to.to_le_bytes());
-        out.put(&self.last_tid.to_bytes());
+        out.put(&self.last.tid.to_bytes());
+        out.put(&self.last.digest.0.to_le_bytes());
         out.put(&(self.entries.len() as u64).to_le_bytes());
         out.bytes
     }
@@ -89,11 +91,12 @@ impl Block {
         let crc = u32::from_le_bytes(fields.take()?);
         let from = u64::from_le_bytes(fields.take()?);
         let to = u64::from_le_bytes(fields.take()?);
-        let last_tid = Tid::from_bytes(fields.take()?);
+        let tid = Tid::from_bytes(fields.take()?);
+        let digest = Digest(u64::from_le_bytes(fields.take()?));
         let count = usize::try_from(u64::from_le_bytes(fields.take()?)).ok()?;
         let entry_bytes = count.checked_mul(ENTRY_BYTES)?;
         let (raw_entries, rest) = fields.0.split_at_checked(entry_bytes)?;
-        let mut block = Self { from, to, last_tid, entries: Vec::new() };
+        let mut block = Self { from, to, last: Position { tid, digest }, entries: Vec::new() };
         // The checksum was made with the number of entries and a checksum of zero in the header.
         let mut header = block.header(0);
         header.last_chunk_mut::<8>()?.copy_from_slice(&(count as u64).to_le_bytes());

@@ -8,6 +8,7 @@ use protocol::{Failure, Tid};
 
 use super::cursor::SegmentCursor;
 use super::{Files, Segment, Survey};
+use crate::log::Position;
 use crate::log::read::{LogCursor as _, LoggedTransaction};
 
 /// See the module. A file that a pack replaces stays the one that is held.
@@ -16,7 +17,7 @@ pub(crate) struct LogView {
     pub(super) files: Files,
     pub(super) segments: Arc<ArcSwap<Vec<Arc<Segment>>>>,
     bytes: u64,
-    last_tid: Tid,
+    last: Position,
     torn: Option<Torn>,
     /// What is wrong with indexes.
     notes: Vec<String>,
@@ -37,11 +38,11 @@ pub struct Torn {
 impl Survey {
     /// For reading only.
     pub(crate) fn view(self) -> LogView {
-        let Self { files, segments, active, tail, bytes, last_tid, notes, .. } = self;
+        let Self { files, segments, active, tail, bytes, last, notes, .. } = self;
         let path = &active.path;
         let torn = tail.torn.map(|what| Torn { path: path.clone(), offset: tail.end, what });
         let segments = Arc::new(ArcSwap::from_pointee(segments));
-        LogView { files, segments, bytes, last_tid, torn, notes }
+        LogView { files, segments, bytes, last, torn, notes }
     }
 }
 
@@ -51,7 +52,7 @@ impl LogView {
     }
 
     pub(crate) fn last_tid(&self) -> Tid {
-        self.last_tid
+        self.last.tid
     }
 
     pub(crate) fn torn(&self) -> Option<&Torn> {
@@ -65,7 +66,7 @@ impl LogView {
 
     /// Before the first transaction from `from` on; shows those up to `to`.
     pub(crate) fn seek(&self, from: Tid, to: Tid) -> Result<ViewCursor, Failure> {
-        let to = to.min(self.last_tid);
+        let to = to.min(self.last.tid);
         SegmentCursor::seek(&self.segments, self.files.identity, from, to).map(ViewCursor)
     }
 }

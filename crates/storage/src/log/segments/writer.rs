@@ -17,7 +17,7 @@ use super::space::lacks_space;
 use super::{CHECKPOINT_BYTES, Files, Segment, SegmentLog, format};
 use crate::disk::{File, Open};
 use crate::index::Place;
-use crate::log::{AppendError, LogTransaction, Payload};
+use crate::log::{AppendError, Digest, LogTransaction, Payload, Position};
 use crate::open::Sync;
 
 /// Where the next batch goes.
@@ -28,7 +28,7 @@ pub(super) struct Writer {
     pub(super) tail: u64,
     /// End of what is known to be durable.
     pub(super) durable: u64,
-    pub(super) last_tid: Tid,
+    pub(super) last: Position,
     /// What is in no sidecar and not due for one.
     pub(super) block: Block,
 }
@@ -41,13 +41,13 @@ impl SegmentLog {
         &self,
         batch: &[LogTransaction<'_>],
         places: &mut Vec<Place>,
-    ) -> Result<(), AppendError> {
+    ) -> Result<Position, AppendError> {
         let mut writer = self.writer();
         if writer.tail >= self.segment_bytes {
             self.roll(&mut writer);
         }
         let first_place = places.len();
-        let tail = self.write_and_sync(&writer, batch, places).map_err(|trouble| {
+        let (tail, digest) = self.write_and_sync(&writer, batch, places).map_err(|trouble| {
             places.truncate(first_place);
             self.take_back(&writer.segment, trouble)
         })?;
@@ -65,14 +65,16 @@ impl SegmentLog {
                 tid: transaction.tid,
                 place: *place,
             }));
-            writer.block.last_tid = transaction.tid;
-            writer.last_tid = transaction.tid;
         }
-        writer.segment.marks.grow(writer.last_tid, tail);
+        if let Some(last) = batch.last() {
+            writer.last = Position { tid: last.tid, digest };
+            writer.block.last = writer.last;
+        }
+        writer.segment.marks.grow(writer.last.tid, tail);
         if tail - writer.block.from >= CHECKPOINT_BYTES {
             self.hand_over_block(&mut writer);
         }
-        Ok(())
+        Ok(writer.last)
     }
 
     /// Syncs a segment, which has all up to `end`; nobody who commits waits for it.
@@ -94,18 +96,21 @@ impl SegmentLog {
         }
     }
 
-    /// The new tail; on failure anything may be behind the old one.
+    /// The new tail and digest; on failure anything may be behind the old tail.
     fn write_and_sync(
         &self,
         writer: &Writer,
         batch: &[LogTransaction<'_>],
         places: &mut Vec<Place>,
-    ) -> Result<u64, Trouble> {
-        let Writer { ref segment, tail, durable, .. } = *writer;
+    ) -> Result<(u64, Digest), Trouble> {
+        let Writer { ref segment, tail, durable, last, .. } = *writer;
         let mut out = Output { file: &*segment.file, offset: tail, piece: Vec::new() };
+        let mut digest = last.digest;
         for (index, transaction) in batch.iter().enumerate() {
             let unreadable = |error| Trouble::Spilled { transaction: index, error };
-            self.put(transaction, segment.slot, durable, &mut out, places, unreadable)?;
+            let header = TransactionHeader::new(transaction, digest, durable);
+            digest = header.running;
+            self.put(transaction, &header, segment.slot, &mut out, places, unreadable)?;
         }
         out.flush()?;
         if self.sync != Sync::None {
@@ -113,7 +118,7 @@ impl SegmentLog {
             segment.file.sync().map_err(Trouble::Sync)?;
             self.syncs.record_duration(start.elapsed());
         }
-        Ok(out.offset)
+        Ok((out.offset, digest))
     }
 
     /// Cuts the segment to what it was before the batch.
@@ -141,14 +146,13 @@ impl SegmentLog {
     fn put(
         &self,
         transaction: &LogTransaction<'_>,
+        header: &TransactionHeader,
         segment: u32,
-        durable_to: u64,
         out: &mut Output<'_>,
         places: &mut Vec<Place>,
         unreadable: impl Fn(io::Error) -> Trouble,
     ) -> Result<(), Trouble> {
-        let LogTransaction { tid, meta, records, .. } = *transaction;
-        let header = TransactionHeader::new(tid, meta, records, durable_to);
+        let LogTransaction { meta, records, .. } = *transaction;
         let start = out.position();
         out.put(&header.encode(self.files.identity))?;
         for part in [&meta.user, &meta.description, &meta.extension] {
@@ -193,7 +197,7 @@ impl SegmentLog {
         if !format::has_slots(number) {
             return Err(io::Error::other("there are as many segments as there can be"));
         }
-        let segment = Arc::new(self.files.create_segment(number, writer.last_tid)?);
+        let segment = Arc::new(self.files.create_segment(number, writer.last.tid)?);
         let tail = SEGMENT_HEADER_BYTES as u64;
         if let Err(error) = self.space.move_to(&segment, tail) {
             self.files.disk.remove(&segment.path)?;
