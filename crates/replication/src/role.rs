@@ -63,6 +63,15 @@ pub enum PromoteRefused {
         /// Its epoch.
         epoch: Epoch,
     },
+    /// It has heard of an epoch, and does not have all that came before that.
+    #[error(
+        "it has heard of epoch {heard} and has not got that far: what the primary of that epoch had may \
+         be lost; promote a server that has got further, or insist"
+    )]
+    Lacks {
+        /// The epoch.
+        heard: Epoch,
+    },
     /// Somebody has said the last number that there is.
     #[error("epoch {highest} has the last number that there is, so none can come after it")]
     NoNumber {
@@ -140,14 +149,21 @@ impl Standing {
     }
 
     /// Becomes the primary, with an epoch above all that it has heard of, after `position`, which is its last
-    /// transaction; `unique` is random. To be saved before anything is committed.
+    /// transaction; `unique` is random. To be saved before anything is committed. Refused, unless somebody
+    /// `insists`, if it may lack what another primary had.
     pub fn promote(
         &mut self,
         position: Position,
         unique: [u8; 16],
+        insists: bool,
     ) -> Result<Epoch, PromoteRefused> {
         if let Role::Primary { epoch } = self.role() {
             return Err(PromoteRefused::Primary { epoch });
+        }
+        if let Some(heard) = self.heard.filter(|heard| Some(*heard) > self.history.last())
+            && !insists
+        {
+            return Err(PromoteRefused::Lacks { heard });
         }
         let number = match self.highest() {
             None => 1,
@@ -271,9 +287,12 @@ mod tests {
         let mut new = Standing::follow();
         new.adopt(old.history().clone());
         assert_eq!(new.may_write(), Err(WriteRefused::Secondary));
-        let second = new.promote(at(9), [1; 16]).unwrap();
+        let second = new.promote(at(9), [1; 16], false).unwrap();
         assert_eq!(new.role(), Role::Primary { epoch: second });
-        assert_eq!(new.promote(at(9), [2; 16]), Err(PromoteRefused::Primary { epoch: second }));
+        assert_eq!(
+            new.promote(at(9), [2; 16], true),
+            Err(PromoteRefused::Primary { epoch: second })
+        );
 
         assert!(!old.hear(first));
         assert!(old.hear(second));
@@ -289,29 +308,34 @@ mod tests {
     fn a_promotion_goes_above_all_that_was_heard() {
         let mut standing = Standing::found([5; 16]);
         assert!(standing.hear(Epoch { number: 7, unique: [9; 16] }));
-        let epoch = standing.promote(at(3), [0; 16]).unwrap();
+        let heard = standing.highest().unwrap();
+        assert_eq!(standing.promote(at(3), [0; 16], false), Err(PromoteRefused::Lacks { heard }));
+        let epoch = standing.promote(at(3), [0; 16], true).unwrap();
         assert_eq!(epoch.number, 8);
         assert_eq!(standing.role(), Role::Primary { epoch });
         let highest = Epoch { number: u64::MAX, unique: [0; 16] };
         assert!(standing.hear(highest));
-        assert_eq!(standing.promote(at(4), [0; 16]), Err(PromoteRefused::NoNumber { highest }));
+        assert_eq!(
+            standing.promote(at(4), [0; 16], true),
+            Err(PromoteRefused::NoNumber { highest })
+        );
     }
 
     #[test]
     fn a_storage_that_lost_what_an_epoch_rests_on_is_not_promoted() {
         let mut standing = Standing::found([5; 16]);
         assert!(standing.hear(Epoch { number: 2, unique: [9; 16] }));
-        let epoch = standing.promote(at(50), [0; 16]).unwrap();
+        let epoch = standing.promote(at(50), [0; 16], true).unwrap();
         standing.rejoin(Tid(50));
         let short = PromoteRefused::Short { position: Tid(49), epoch };
-        assert_eq!(standing.promote(at(49), [0; 16]), Err(short));
+        assert_eq!(standing.promote(at(49), [0; 16], true), Err(short));
     }
 
     #[test]
     fn a_rejoin_forgets_the_epochs_of_what_was_set_aside_but_not_that_they_were() {
         let mut standing = Standing::follow();
         standing.adopt(Standing::found([1; 16]).history().clone());
-        let epoch = standing.promote(at(50), [2; 16]).unwrap();
+        let epoch = standing.promote(at(50), [2; 16], true).unwrap();
         standing.rejoin(Tid(40));
         assert_eq!(standing.history().starts().len(), 1);
         assert_eq!(standing.highest(), Some(epoch));
@@ -321,7 +345,7 @@ mod tests {
     fn the_text_form_is_pinned() {
         let mut standing = Standing::found([0x11; 16]);
         assert!(standing.hear(Epoch { number: 2, unique: [0x22; 16] }));
-        standing.promote(at(0x1234), [0x33; 16]).unwrap();
+        standing.promote(at(0x1234), [0x33; 16], true).unwrap();
         let text = "zeoxide replication 1\nrole primary\n\
             heard 2.22222222222222222222222222222222\n\
             epoch 1.11111111111111111111111111111111 0000000000000000 0000000000000000\n\

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
-use crate::epoch::{Epoch, History};
+use crate::epoch::{Epoch, EpochStart, History};
 use crate::item::Position;
 use crate::message::{Ack, Head, Hello, Reason, Refusal, ToPrimary, ToSecondary, VERSION, Welcome};
 use crate::pulse::Pulse;
@@ -238,10 +238,14 @@ impl Follower {
         }
         self.theirs = welcome.history.last();
         self.hear(self.theirs);
-        // Epochs without a transaction here are forgotten when the primary's next one is adopted.
-        self.history.truncate(self.history.shared(&welcome.history));
         self.state = State::Follows;
         self.actions.push_back(Action::Receive);
+        let shared = self.history.shared(&welcome.history);
+        if shared < self.history.starts().len() {
+            // No transaction here is of these epochs, and what comes now is not, either.
+            self.history.truncate(shared);
+            self.adopt(None);
+        }
     }
 
     fn refused(&mut self, refusal: Refusal) {
@@ -290,11 +294,16 @@ impl Follower {
                 }
                 self.theirs = self.theirs.max(Some(start.epoch));
                 self.highest = self.highest.max(self.theirs);
-                self.received.is_busy = true;
-                Action::Adopt(self.history.clone())
+                return self.adopt(Some(start));
             }
         };
         self.actions.push_back(action);
+    }
+
+    /// Has the storage take the epochs that are known here.
+    fn adopt(&mut self, start: Option<EpochStart>) {
+        self.received.is_busy = true;
+        self.actions.push_back(Action::Adopt { history: self.history.clone(), start });
     }
 
     fn hear(&mut self, epoch: Option<Epoch>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::{Oid, Tid};
 
-use crate::epoch::{Epoch, History};
+use crate::epoch::{Epoch, EpochStart, History};
 use crate::item::{Item, Position};
 use crate::message::{Refusal, ToPrimary, ToSecondary};
 #[cfg(doc)]
@@ -100,7 +100,13 @@ pub enum Action {
     /// one.
     Apply,
     /// Take these epochs in place of the storage's, durably ([`Standing::adopt`]): [`Event::Adopted`].
-    Adopt(History),
+    Adopt {
+        /// All of them.
+        history: History,
+        /// The last one, if it is new: for [`crate::primary::Event::EpochStarts`]. Otherwise epochs were forgotten,
+        /// which only a new link can tell further secondaries: [`crate::primary::Event::Refuse`].
+        start: Option<EpochStart>,
+    },
     /// Send what is to be sent and close the connection: [`Event::Disconnected`].
     Close(Ended),
 }

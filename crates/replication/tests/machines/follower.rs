@@ -128,10 +128,30 @@ fn an_epoch_is_adopted_when_all_before_it_is_applied() {
     assert_eq!(actions(&mut follower), [take(&items), Action::Apply]);
     follower.handle(Event::Applied(at(50)), NOW);
     let told = actions(&mut follower);
-    assert_eq!(told[1..], [Action::Adopt(history(&[50]))]);
+    assert_eq!(told[1..], [Action::Adopt { history: history(&[50]), start: Some(start) }]);
     assert_eq!(say(&mut follower, batch(&[begin(51)])), []);
     follower.handle(Event::Adopted, NOW);
     assert_eq!(actions(&mut follower), [take(&[begin(51)])]);
+}
+
+#[test]
+fn an_epoch_that_the_primary_does_not_have_is_forgotten_before_anything_is_applied() {
+    let mut standing = Standing::follow();
+    standing.adopt(history(&[40]));
+    let mut follower = Follower::new(settings(Purpose::Follow), &standing, at(40), NOW);
+    follower.poll(NOW);
+    follower.handle(Event::Connected, NOW);
+    follower.poll(NOW);
+    let third = EpochStart { epoch: epoch(3), base: at(50) };
+    let mut theirs = history(&[]);
+    theirs.push(third).unwrap();
+    let forget = Action::Adopt { history: history(&[]), start: None };
+    let told = say(&mut follower, welcome(theirs, at(100)));
+    assert_eq!(told, [Action::Heard(epoch(3)), Action::Receive, forget]);
+    let items = [begin(41), end(41)];
+    assert_eq!(say(&mut follower, batch(&items)), []);
+    follower.handle(Event::Adopted, NOW);
+    assert_eq!(actions(&mut follower), [take(&items), Action::Apply]);
 }
 
 #[test]

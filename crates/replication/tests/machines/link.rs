@@ -35,7 +35,7 @@ fn hello(history: History, position: Position) -> Hello {
 fn found(digest: Option<u64>) -> Found {
     let mut standing = Standing::follow();
     standing.adopt(history(&[]));
-    standing.promote(at(50), epoch(2).unique).unwrap();
+    standing.promote(at(50), epoch(2).unique, false).unwrap();
     Found { standing, position: at(100), packed_to: Tid(0), digest }
 }
 
