@@ -11,9 +11,7 @@ use bytes::Bytes;
 use protocol::Limits;
 use protocol::zeo::msgpack::{self, MsgPackWriter};
 use protocol::zeo::{Kind, NotPlain, Tree, Value, Writer};
-use protocol_pickle::PickleWriter;
-
-use crate::unpickle;
+use protocol_pickle::{PickleWriter, unpickle};
 
 /// Why a transaction's extension cannot be translated.
 #[derive(Debug, thiserror::Error)]

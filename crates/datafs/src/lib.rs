@@ -20,7 +20,6 @@ mod input;
 mod output;
 mod positions;
 mod reader;
-mod unpickle;
 mod writer;
 
 pub use error::{Damage, ReadError, Torn, TornBy, WriteError};

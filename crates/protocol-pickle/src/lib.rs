@@ -2,8 +2,9 @@
 //!
 //! [`Pickle`] is the codec. The messages themselves are `protocol::zeo`'s; here is only how plain
 //! values become pickles (`writer`, byte for byte what zodbpickle writes at protocol 3 without a
-//! memo) and come back (`reader`). The extension of a transaction is MessagePack in
-//! `protocol::Begin`, so `protocol::zeo::msgpack` translates it.
+//! memo) and come back (`reader`). [`unpickle`] reads pickles that others have left in storages. The
+//! extension of a transaction is MessagePack in `protocol::Begin`, so `protocol::zeo::msgpack`
+//! translates it.
 //!
 //! **Never**: an import, a call or anything else that a pickle could ask for beyond plain data; a
 //! copy of a record on decode; memory sized by a length that a peer announces; I/O.
@@ -13,6 +14,7 @@
 
 mod opcode;
 mod reader;
+pub mod unpickle;
 mod writer;
 
 use bytes::Bytes;

@@ -1,7 +1,8 @@
 //! A reader of pickled plain data, of any protocol that a `Data.fs` may hold.
 //!
-//! `protocol_pickle` reads what ZEO's clients send, in place and without references. Extensions
-//! are older and rarer: they refer to what was said before, and those of Python 2 have its strings.
+//! `reader` reads what ZEO's clients send, in place and without references. Extensions of
+//! transactions are older and rarer: they refer to what was said before, and those of Python 2 have
+//! its strings.
 
 use std::collections::HashMap;
 
@@ -9,7 +10,7 @@ use protocol::zeo::Writer;
 
 /// The values of a pickle, in the order in which they came to be; the last one is the outermost.
 #[derive(Debug, Default)]
-pub(crate) struct Values<'a> {
+pub struct Values<'a> {
     nodes: Vec<Node<'a>>,
     root: usize,
 }
@@ -28,7 +29,7 @@ enum Node<'a> {
 }
 
 /// Reads a whole pickle; otherwise what is wrong with it.
-pub(crate) fn parse(pickle: &[u8]) -> Result<Values<'_>, String> {
+pub fn parse(pickle: &[u8]) -> Result<Values<'_>, String> {
     let mut machine = Machine { rest: pickle, ..Machine::default() };
     while let Some(op) = machine.next_op()? {
         machine.step(op)?;
@@ -41,12 +42,13 @@ pub(crate) fn parse(pickle: &[u8]) -> Result<Values<'_>, String> {
 }
 
 impl Values<'_> {
-    pub(crate) fn is_map(&self) -> bool {
+    /// Whether the outermost value is a dict.
+    pub fn is_map(&self) -> bool {
         matches!(self.nodes.get(self.root), Some(Node::Map(_)))
     }
 
     /// Writes all values; what is referred to several times, each time.
-    pub(crate) fn write(&self, writer: &mut impl Writer) -> Result<(), String> {
+    pub fn write(&self, writer: &mut impl Writer) -> Result<(), String> {
         let mut budget = WRITTEN_MAX;
         self.measure(self.root, DEPTH_MAX, &mut budget)?;
         self.put(self.root, writer);
