@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 use protocol::Limits;
-use protocol::zeo::msgpack::{self, MsgPackWriter};
+use protocol::zeo::msgpack;
 use protocol::zeo::{Kind, NotPlain, Tree, Value, Writer};
 use protocol_pickle::{PickleWriter, unpickle};
 
@@ -32,14 +32,8 @@ pub fn to_msgpack(pickle: &[u8]) -> Result<Bytes, ExtensionError> {
     if pickle.is_empty() {
         return Ok(Bytes::new());
     }
-    let mut out = Vec::new();
     let values = unpickle::parse(pickle).map_err(ExtensionError::Pickle)?;
-    if !values.is_map() {
-        return Err(ExtensionError::NotAMap);
-    }
-    values.write(&mut MsgPackWriter::new(&mut out)).map_err(ExtensionError::Pickle)?;
-    // ZODB knows no empty dict but this one.
-    Ok(if out == [EMPTY_MAP] { Bytes::new() } else { out.into() })
+    values.root().to_msgpack_map().map_err(ExtensionError::Pickle)
 }
 
 /// The pickle that ZODB writes for a dict; nothing for an empty one.
@@ -168,8 +162,6 @@ impl Writer for Memoizing<'_> {
     }
 }
 
-/// MessagePack's map without entries.
-const EMPTY_MAP: u8 = 0x80;
 /// How pickles of this protocol begin.
 const PROTOCOL_3: [u8; 2] = [0x80, 3];
 

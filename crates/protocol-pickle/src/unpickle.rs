@@ -2,11 +2,18 @@
 //!
 //! `reader` reads what ZEO's clients send, in place and without references. Extensions of
 //! transactions are older and rarer: they refer to what was said before, and those of Python 2 have
-//! its strings.
+//! its strings. Python 3 writes bytes as calls where the pickle's protocol has none; those two calls
+//! are read as what they make. What is an object of any class is passed over, and cannot be written.
 
-use std::collections::HashMap;
+mod machine;
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use protocol::zeo::Writer;
+use protocol::zeo::msgpack::MsgPackWriter;
+
+use machine::Machine;
 
 /// The values of a pickle, in the order in which they came to be; the last one is the outermost.
 #[derive(Debug, Default)]
@@ -21,258 +28,129 @@ enum Node<'a> {
     Bool(bool),
     Int(i128),
     Float(f64),
-    Bytes(&'a [u8]),
+    Bytes(Cow<'a, [u8]>),
     Str(&'a str),
     Sequence(Vec<usize>),
     /// Keys and values in turn.
     Map(Vec<usize>),
+    /// Named, but neither imported nor called: a class or a function.
+    Global(&'a str, &'a str),
+    /// What that would have made.
+    Object(&'a str, &'a str),
+}
+
+/// One of the values of a pickle.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'v> {
+    values: &'v Values<'v>,
+    id: usize,
 }
 
 /// Reads a whole pickle; otherwise what is wrong with it.
 pub fn parse(pickle: &[u8]) -> Result<Values<'_>, String> {
-    let mut machine = Machine { rest: pickle, ..Machine::default() };
-    while let Some(op) = machine.next_op()? {
-        machine.step(op)?;
-    }
-    let root = machine.pop()?;
-    match machine.rest.len() {
-        0 => Ok(Values { root, ..machine.values }),
-        more => Err(format!("{more} bytes follow it")),
-    }
+    Machine::new(pickle).run()
 }
 
 impl Values<'_> {
-    /// Whether the outermost value is a dict.
-    pub fn is_map(&self) -> bool {
-        matches!(self.nodes.get(self.root), Some(Node::Map(_)))
+    /// The outermost value.
+    pub fn root(&self) -> Value<'_> {
+        Value { values: self, id: self.root }
+    }
+}
+
+impl<'v> Value<'v> {
+    fn node(self) -> Option<&'v Node<'v>> {
+        self.values.nodes.get(self.id)
     }
 
-    /// Writes all values; what is referred to several times, each time.
-    pub fn write(&self, writer: &mut impl Writer) -> Result<(), String> {
+    fn at(self, id: usize) -> Self {
+        Self { id, ..self }
+    }
+
+    /// Whether it is `None`.
+    pub fn is_none(self) -> bool {
+        matches!(self.node(), Some(Node::None))
+    }
+
+    /// An integer.
+    pub fn int(self) -> Option<i128> {
+        if let Some(Node::Int(value)) = self.node() { Some(*value) } else { None }
+    }
+
+    /// Bytes; or those of a text, since nobody can tell what Python 2 has meant.
+    pub fn bytes(self) -> Option<&'v [u8]> {
+        match self.node() {
+            Some(Node::Bytes(bytes)) => Some(bytes),
+            Some(Node::Str(text)) => Some(text.as_bytes()),
+            _ => None,
+        }
+    }
+
+    /// The elements of a tuple or list that has `N` of them.
+    pub fn array<const N: usize>(self) -> Option<[Self; N]> {
+        let Some(Node::Sequence(items)) = self.node() else {
+            return None;
+        };
+        let items: [usize; N] = items.as_slice().try_into().ok()?;
+        Some(items.map(|id| self.at(id)))
+    }
+
+    /// The MessagePack map for a dict, which is how a transaction's extension is kept elsewhere.
+    /// Nothing for an empty one. What is referred to several times is written each time. Otherwise
+    /// what cannot be written.
+    pub fn to_msgpack_map(self) -> Result<Bytes, String> {
+        match self.node() {
+            Some(Node::Map(items)) if items.is_empty() => return Ok(Bytes::new()),
+            Some(Node::Map(_)) => {}
+            _ => return Err("it is no dict".into()),
+        }
         let mut budget = WRITTEN_MAX;
-        self.measure(self.root, DEPTH_MAX, &mut budget)?;
-        self.put(self.root, writer);
-        Ok(())
+        self.measure(DEPTH_MAX, &mut budget)?;
+        let mut out = Vec::new();
+        self.put(&mut MsgPackWriter::new(&mut out));
+        Ok(out.into())
     }
 
     /// Fails for what contains itself, or becomes huge by references.
-    fn measure(&self, id: usize, depth: usize, budget: &mut usize) -> Result<(), String> {
-        let cost = match self.nodes.get(id) {
+    fn measure(self, depth: usize, budget: &mut usize) -> Result<(), String> {
+        let cost = match self.node() {
             Some(Node::Bytes(bytes)) => bytes.len() + 1,
             Some(Node::Str(text)) => text.len() + 1,
             Some(Node::Int(value)) if !BITS_64.contains(value) => {
                 return Err("an integer of more than 64 bits".into());
             }
+            Some(Node::Global(module, name) | Node::Object(module, name)) => {
+                return Err(format!("it has something of {module}.{name}, which is no plain data"));
+            }
             _ => 1,
         };
         *budget = budget.checked_sub(cost).ok_or("it is too large without its references")?;
-        if let Some(Node::Sequence(items) | Node::Map(items)) = self.nodes.get(id) {
+        if let Some(Node::Sequence(items) | Node::Map(items)) = self.node() {
             let depth = depth.checked_sub(1).ok_or("it is nested too deeply")?;
-            items.iter().try_for_each(|item| self.measure(*item, depth, budget))?;
+            items.iter().try_for_each(|item| self.at(*item).measure(depth, budget))?;
         }
         Ok(())
     }
 
-    /// As deep as [`Self::measure`] has gone.
-    fn put<W: Writer>(&self, id: usize, writer: &mut W) {
-        match self.nodes.get(id) {
-            None | Some(Node::None) => writer.nil(),
+    /// As deep as [`Self::measure`] has gone, which has found nothing else than plain data.
+    fn put<W: Writer>(self, writer: &mut W) {
+        match self.node() {
+            None | Some(Node::None | Node::Global(..) | Node::Object(..)) => writer.nil(),
             Some(Node::Bool(value)) => writer.bool(*value),
             Some(Node::Int(value)) => writer.int(*value),
             Some(Node::Float(value)) => writer.float(*value),
             Some(Node::Bytes(value)) => writer.bytes(value),
             Some(Node::Str(value)) => writer.str(value),
             Some(Node::Sequence(items)) => writer.tuple(items.len(), |writer| {
-                items.iter().for_each(|item| self.put(*item, writer));
+                items.iter().for_each(|item| self.at(*item).put(writer));
             }),
             Some(Node::Map(items)) => writer.map(items.len() / 2, |writer| {
-                items.iter().for_each(|item| self.put(*item, writer));
+                items.iter().for_each(|item| self.at(*item).put(writer));
             }),
         }
     }
 }
 
-/// Python's stack machine, as far as plain data need it.
-#[derive(Debug, Default)]
-struct Machine<'a> {
-    rest: &'a [u8],
-    values: Values<'a>,
-    stack: Vec<usize>,
-    /// How high the stack was at each MARK.
-    marks: Vec<usize>,
-    memo: HashMap<u32, usize>,
-}
-
-impl<'a> Machine<'a> {
-    /// `None`: the pickle ends here.
-    fn next_op(&mut self) -> Result<Option<u8>, String> {
-        let [op] = self.array()?;
-        Ok((op != b'.').then_some(op))
-    }
-
-    fn step(&mut self, op: u8) -> Result<(), String> {
-        match op {
-            // PROTO and FRAME say what need not be known.
-            0x80 => self.take(1).map(drop),
-            0x95 => self.take(8).map(drop),
-            b'(' => {
-                self.marks.push(self.stack.len());
-                Ok(())
-            }
-            b')' | b']' => self.push(Node::Sequence(Vec::new())),
-            b'}' => self.push(Node::Map(Vec::new())),
-            b't' | b'l' => self.since_mark().and_then(|items| self.push(Node::Sequence(items))),
-            b'd' => self.since_mark().and_then(|items| self.push(Node::Map(items))),
-            0x85..=0x87 => {
-                let items = self.topmost(usize::from(op - 0x84))?;
-                self.push(Node::Sequence(items))
-            }
-            b'a' => self.topmost(1).and_then(|items| self.extend(items)),
-            b's' => self.topmost(2).and_then(|items| self.extend(items)),
-            b'e' | b'u' => self.since_mark().and_then(|items| self.extend(items)),
-            // PUTs and GETs: as a line, in one byte, in four.
-            b'p' => self.number().and_then(|number| self.memoize(number)),
-            b'q' => self.array().map(u8::from_le_bytes).and_then(|n| self.memoize(n.into())),
-            b'r' => self.array().map(u32::from_le_bytes).and_then(|n| self.memoize(n)),
-            0x94 => self.memoize(u32::try_from(self.memo.len()).unwrap_or(u32::MAX)),
-            b'g' => self.number().and_then(|number| self.recall(number)),
-            b'h' => self.array().map(u8::from_le_bytes).and_then(|n| self.recall(n.into())),
-            b'j' => self.array().map(u32::from_le_bytes).and_then(|n| self.recall(n)),
-            op => self.scalar(op).and_then(|node| self.push(node)),
-        }
-    }
-
-    fn scalar(&mut self, op: u8) -> Result<Node<'a>, String> {
-        Ok(match op {
-            b'N' => Node::None,
-            0x88 => Node::Bool(true),
-            0x89 => Node::Bool(false),
-            b'J' => Node::Int(i32::from_le_bytes(self.array()?).into()),
-            b'K' => Node::Int(u8::from_le_bytes(self.array()?).into()),
-            b'M' => Node::Int(u16::from_le_bytes(self.array()?).into()),
-            b'G' => Node::Float(f64::from_be_bytes(self.array()?)),
-            0x8a => self.length1().and_then(|len| self.long(len))?,
-            // INT and LONG as lines; what were truth values before protocol 2.
-            b'I' | b'L' => match self.line()? {
-                "00" => Node::Bool(false),
-                "01" => Node::Bool(true),
-                digits => {
-                    let value = digits.trim_end_matches('L').parse();
-                    Node::Int(value.map_err(|_| format!("{digits:?} is no integer"))?)
-                }
-            },
-            // Python 2's strings, of which nobody knows what they are.
-            b'U' => self.length1().and_then(|len| self.take(len)).map(text_or_bytes)?,
-            b'T' => self.length4().and_then(|len| self.take(len)).map(text_or_bytes)?,
-            b'C' => self.length1().and_then(|len| self.take(len)).map(Node::Bytes)?,
-            b'B' => self.length4().and_then(|len| self.take(len)).map(Node::Bytes)?,
-            0x8c => self.length1().and_then(|len| self.text(len))?,
-            b'X' => self.length4().and_then(|len| self.text(len))?,
-            op => return Err(format!("it has opcode {op:#04x}, which plain data do not need")),
-        })
-    }
-
-    fn push(&mut self, node: Node<'a>) -> Result<(), String> {
-        self.stack.push(self.values.nodes.len());
-        self.values.nodes.push(node);
-        Ok(())
-    }
-
-    fn pop(&mut self) -> Result<usize, String> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        let top = if self.stack.len() > floor { self.stack.pop() } else { None };
-        top.ok_or_else(|| "it uses values that it does not have".into())
-    }
-
-    fn topmost(&mut self, count: usize) -> Result<Vec<usize>, String> {
-        let mut items = (0..count).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
-        items.reverse();
-        Ok(items)
-    }
-
-    fn since_mark(&mut self) -> Result<Vec<usize>, String> {
-        let mark = self.marks.pop().ok_or("a mark is missing")?;
-        Ok(self.stack.split_off(mark.min(self.stack.len())))
-    }
-
-    /// Adds to the container that is on top of the stack.
-    fn extend(&mut self, more: Vec<usize>) -> Result<(), String> {
-        let top = self.stack.last().and_then(|top| self.values.nodes.get_mut(*top));
-        match top {
-            Some(Node::Sequence(items)) => items.extend(more),
-            Some(Node::Map(items)) if more.len().is_multiple_of(2) => items.extend(more),
-            _ => return Err("items have no container".into()),
-        }
-        Ok(())
-    }
-
-    fn memoize(&mut self, number: u32) -> Result<(), String> {
-        let top = self.stack.last().copied().ok_or("it refers to nothing")?;
-        self.memo.insert(number, top);
-        Ok(())
-    }
-
-    fn recall(&mut self, number: u32) -> Result<(), String> {
-        let value = self.memo.get(&number).copied();
-        self.stack.push(value.ok_or("it refers to what it does not have")?);
-        Ok(())
-    }
-
-    fn long(&mut self, len: usize) -> Result<Node<'a>, String> {
-        let bytes = self.take(len)?;
-        if len > 16 {
-            return Err("an integer of more than 128 bits".into());
-        }
-        let fill = if bytes.last().is_some_and(|last| last & 0x80 != 0) { 0xff } else { 0 };
-        let mut whole = [fill; 16];
-        whole.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        Ok(Node::Int(i128::from_le_bytes(whole)))
-    }
-
-    fn text(&mut self, len: usize) -> Result<Node<'a>, String> {
-        let text = std::str::from_utf8(self.take(len)?);
-        text.map(Node::Str).map_err(|_| "it has text that is not UTF-8".into())
-    }
-
-    fn number(&mut self) -> Result<u32, String> {
-        let line = self.line()?;
-        line.parse().map_err(|_| format!("{line:?} is no number"))
-    }
-
-    fn line(&mut self) -> Result<&'a str, String> {
-        let end = self.rest.iter().position(|byte| *byte == b'\n').ok_or(CUT_SHORT)?;
-        let line = self.take(end)?;
-        self.take(1)?;
-        std::str::from_utf8(line).map_err(|_| "a line is not text".into())
-    }
-
-    fn length1(&mut self) -> Result<usize, String> {
-        self.array().map(u8::from_le_bytes).map(usize::from)
-    }
-
-    fn length4(&mut self) -> Result<usize, String> {
-        let length = self.array().map(u32::from_le_bytes)?;
-        usize::try_from(length).map_err(|_| CUT_SHORT.into())
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        let (array, rest) = self.rest.split_first_chunk().ok_or(CUT_SHORT)?;
-        self.rest = rest;
-        Ok(*array)
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'a [u8], String> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(CUT_SHORT)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-}
-
-fn text_or_bytes(bytes: &[u8]) -> Node<'_> {
-    std::str::from_utf8(bytes).map_or(Node::Bytes(bytes), Node::Str)
-}
-
-const CUT_SHORT: &str = "it ends within a value";
 /// Far beyond what an application nests, and little on the stack.
 const DEPTH_MAX: usize = 100;
 /// A `Data.fs` has room for 64 KiB; references can make more of them.

@@ -42,13 +42,56 @@ fn older_pickles_have_the_same_content() {
     }
 }
 
+/// `pickle.dumps({'a': b'\xe9z', 'e': b''}, 2)` of Python 3, and the same in protocol 1: bytes are
+/// what a call makes.
+#[test]
+fn bytes_that_are_calls_are_bytes() {
+    for pickle in [
+        &b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01c_codecs\nencode\nq\x02X\x03\x00\x00\x00\xc3\xa9zq\x03\
+          X\x06\x00\x00\x00latin1q\x04\x86q\x05Rq\x06X\x01\x00\x00\x00eq\x07c__builtin__\nbytes\nq\x08)\
+          Rq\tu."[..],
+        b"}(X\x01\x00\x00\x00ac_codecs\nencode\n(X\x03\x00\x00\x00\xc3\xa9zX\x06\x00\x00\x00latin1tR\
+          X\x01\x00\x00\x00ec__builtin__\nbytes\n)Ru.",
+    ] {
+        let wanted = b"\x82\xa1a\xc4\x02\xe9z\xa1e\xc4\x00";
+        assert_eq!(to_msgpack(pickle).unwrap(), &wanted[..], "{}", pickle.escape_ascii());
+    }
+    for (pickle, wanted) in [
+        // Another function's encoding, a character that Latin-1 does not have, other arguments.
+        (&b"}U\x01ac_codecs\nencode\n(U\x01aU\x05asciitRs."[..], "_codecs.encode"),
+        (b"}U\x01ac_codecs\nencode\n(X\x02\x00\x00\x00\xc4\x80U\x06latin1tRs.", "Latin-1"),
+        (b"}U\x01ac__builtin__\nbytes\n(U\x01atRs.", "__builtin__.bytes"),
+    ] {
+        let error = to_msgpack(pickle).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    }
+    // A long text, made into bytes again and again.
+    let mut bomb = b"}(X\x00\x00\x02\x00".to_vec();
+    bomb.resize(bomb.len() + (2 << 16), b'x');
+    bomb.extend_from_slice(b"q\x01");
+    for _ in 0..1000 {
+        bomb.extend_from_slice(b"c_codecs\nencode\n(h\x01U\x06latin1tR");
+    }
+    let error = to_msgpack(&bomb).unwrap_err().to_string();
+    assert!(error.contains("too many bytes"), "{error}");
+}
+
 #[test]
 fn what_is_not_plain_is_refused() {
     for (pickle, wanted) in [
-        (&b"cos\nsystem\n(U\x04trueq\x01tR."[..], "opcode"),
+        (&b"cos\nsystem\n(U\x04trueq\x01tR."[..], "no dict"),
+        (b"}U\x01acos\nsystem\n(U\x04truetRs.", "something of os.system"),
+        (b"}U\x01acos\nsystem\ns.", "something of os.system"),
+        // A set; an object with a state; a dict of a class of its own, which gets its items later.
+        (b"}U\x01ac__builtin__\nset\n(]K\x01atRs.", "__builtin__.set"),
+        (b"}U\x01acm\nC\n)R}U\x01bK\x01sbs.", "something of m.C"),
+        (b"}U\x01acm\nC\n)RK\x01K\x02ss.", "something of m.C"),
+        (b"}U\x01aK\x01)Rs.", "no function"),
+        (b"}U\x01a}}bs.", "no object"),
+        (b"}(dU\x01a\x81s.", "opcode 0x81"),
         (b"}(X\x01\x00\x00\x00a\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01u.", "64 bits"),
         (b"}q\x00X\x01\x00\x00\x00ah\x00s.", "nested"),
-        (b"K\x01.", "no MessagePack map"),
+        (b"K\x01.", "no dict"),
         (b"}", "ends within"),
         (b"}..", "follow"),
     ] {
