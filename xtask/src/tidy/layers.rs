@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server-*", &["protocol", "codecs", "storage", "session", "server"]),
     ("client", &["protocol", "codecs"]),
     ("datafs", &["protocol", "protocol-pickle"]),
+    ("zrs", &["protocol", "protocol-pickle"]),
     ("measure", &[]),
     ("loadgen", &["protocol", "codecs", "client", "measure"]),
     ("zeoxide", &["protocol", "codecs", "storage", "client", "datafs"]),
