@@ -3,7 +3,7 @@
 //! `reader` reads what ZEO's clients send, in place and without references. Extensions of
 //! transactions are older and rarer: they refer to what was said before, and those of Python 2 have
 //! its strings. Python 3 writes bytes as calls where the pickle's protocol has none; those two calls
-//! are read as what they make. What is an object of any class is passed over, and cannot be written.
+//! are read as what they make. An object of any class is passed over, and cannot be written.
 
 mod machine;
 
@@ -37,6 +37,8 @@ enum Node<'a> {
     Global(&'a str, &'a str),
     /// What that would have made.
     Object(&'a str, &'a str),
+    /// Plain, but too much for those that it is written for, for this reason.
+    Unfit(&'static str),
 }
 
 /// One of the values of a pickle.
@@ -119,6 +121,7 @@ impl<'v> Value<'v> {
             Some(Node::Int(value)) if !BITS_64.contains(value) => {
                 return Err("an integer of more than 64 bits".into());
             }
+            Some(Node::Unfit(why)) => return Err((*why).into()),
             Some(Node::Global(module, name) | Node::Object(module, name)) => {
                 return Err(format!("it has something of {module}.{name}, which is no plain data"));
             }
@@ -135,7 +138,9 @@ impl<'v> Value<'v> {
     /// As deep as [`Self::measure`] has gone, which has found nothing else than plain data.
     fn put<W: Writer>(self, writer: &mut W) {
         match self.node() {
-            None | Some(Node::None | Node::Global(..) | Node::Object(..)) => writer.nil(),
+            None | Some(Node::None | Node::Global(..) | Node::Object(..) | Node::Unfit(_)) => {
+                writer.nil()
+            }
             Some(Node::Bool(value)) => writer.bool(*value),
             Some(Node::Int(value)) => writer.int(*value),
             Some(Node::Float(value)) => writer.float(*value),

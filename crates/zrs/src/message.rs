@@ -136,11 +136,21 @@ mod tests {
 
     #[test]
     fn an_extension_that_is_not_plain_is_left_out() {
-        let message = b"(U\x01T(U\x08........U\x01pU\x00U\x00}U\x01acm\nC\n)Rstt.";
-        let Ok(Message::Begin(transaction)) = parse(message) else { panic!("a transaction") };
-        let Extension::LeftOut(why) = transaction.extension else { panic!("an object") };
-        assert!(why.contains("m.C"), "{why}");
-        assert_eq!(transaction.status, Status::Packed);
+        for (value, wanted) in [
+            // An object, a classic one, half a character, a large number, no dict at all.
+            (&b"}U\x01acm\nC\n)Rs"[..], "m.C"),
+            (b"}U\x01a(cm\nC\no}bs", "m.C"),
+            (b"}U\x01aX\x03\x00\x00\x00\xed\xa0\x80s", "UTF-8"),
+            (b"}U\x01aL1000000000000000000000000000000000000000L\ns", "128 bits"),
+            (b"K\x01", "no dict"),
+        ] {
+            let head = b"(U\x01T(U\x08........U\x01pU\x00U\x00";
+            let message = [&head[..], value, b"tt."].concat();
+            let Ok(Message::Begin(transaction)) = parse(&message) else { panic!("{wanted}") };
+            let Extension::LeftOut(why) = transaction.extension else { panic!("{wanted}") };
+            assert!(why.contains(wanted), "{why}");
+            assert_eq!(transaction.status, Status::Packed);
+        }
     }
 
     #[test]

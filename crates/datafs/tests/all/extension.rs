@@ -86,7 +86,15 @@ fn what_is_not_plain_is_refused() {
         (b"}U\x01ac__builtin__\nset\n(]K\x01atRs.", "__builtin__.set"),
         (b"}U\x01acm\nC\n)R}U\x01bK\x01sbs.", "something of m.C"),
         (b"}U\x01acm\nC\n)RK\x01K\x02ss.", "something of m.C"),
+        // Of a classic class; and of none.
+        (b"}U\x01a(cm\nC\nK\x01o}bs.", "something of m.C"),
+        (b"}U\x01a(K\x01os.", "no class"),
         (b"}U\x01aK\x01)Rs.", "no function"),
+        // Half a character; numbers.
+        (b"}X\x03\x00\x00\x00\xed\xa0\x80K\x01s.", "not UTF-8"),
+        (b"}U\x01aI1x\ns.", "no integer"),
+        (b"}U\x01aL1000000000000000000000000000000000000000L\ns.", "128 bits"),
+        (b"}U\x01a\x8a\x11\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01s.", "128 bits"),
         (b"}U\x01a}}bs.", "no object"),
         (b"}(dU\x01a\x81s.", "opcode 0x81"),
         (b"}(X\x01\x00\x00\x00a\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01u.", "64 bits"),

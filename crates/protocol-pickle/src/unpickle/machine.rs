@@ -1,6 +1,7 @@
 //! How the values of a pickle come to be.
 
 use std::collections::HashMap;
+use std::num::{IntErrorKind, ParseIntError};
 
 use super::{Node, Values, WRITTEN_MAX};
 
@@ -68,6 +69,7 @@ impl<'a> Machine<'a> {
             b'g' => self.number().and_then(|number| self.recall(number)),
             b'h' => self.array().map(u8::from_le_bytes).and_then(|n| self.recall(n.into())),
             b'j' => self.array().map(u32::from_le_bytes).and_then(|n| self.recall(n)),
+            b'o' => self.instance().and_then(|node| self.push(node)),
             b'c' => self.global().and_then(|node| self.push(node)),
             b'R' => self.call().and_then(|node| self.push(node)),
             b'b' => self.pop().and_then(|_| self.build()),
@@ -89,10 +91,11 @@ impl<'a> Machine<'a> {
             b'I' | b'L' => match self.line()? {
                 "00" => Node::Bool(false),
                 "01" => Node::Bool(true),
-                digits => {
-                    let value = digits.trim_end_matches('L').parse();
-                    Node::Int(value.map_err(|_| format!("{digits:?} is no integer"))?)
-                }
+                digits => match digits.trim_end_matches('L').parse() {
+                    Ok(value) => Node::Int(value),
+                    Err(error) if is_overflow(&error) => Node::Unfit(TOO_LARGE),
+                    Err(_) => return Err(format!("{digits:?} is no integer")),
+                },
             },
             // Python 2's strings, of which nobody knows what they are.
             b'U' => self.length1().and_then(|len| self.take(len)).map(text_or_bytes)?,
@@ -175,6 +178,15 @@ impl<'a> Machine<'a> {
         Ok(Node::Bytes(bytes.into()))
     }
 
+    /// An instance of one of Python 2's classic classes: the class, then arguments.
+    fn instance(&mut self) -> Result<Node<'a>, String> {
+        let class = self.since_mark()?.first().and_then(|class| self.values.nodes.get(*class));
+        match class {
+            Some(Node::Global(module, name)) => Ok(Node::Object(module, name)),
+            _ => Err("an instance has no class".into()),
+        }
+    }
+
     /// An object's state: nobody asks for it.
     fn build(&self) -> Result<(), String> {
         let object = self.stack.last().and_then(|top| self.values.nodes.get(*top));
@@ -199,7 +211,7 @@ impl<'a> Machine<'a> {
     fn long(&mut self, len: usize) -> Result<Node<'a>, String> {
         let bytes = self.take(len)?;
         if len > 16 {
-            return Err("an integer of more than 128 bits".into());
+            return Ok(Node::Unfit(TOO_LARGE));
         }
         let fill = if bytes.last().is_some_and(|last| last & 0x80 != 0) { 0xff } else { 0 };
         let mut whole = [fill; 16];
@@ -213,7 +225,8 @@ impl<'a> Machine<'a> {
 
     fn text(&mut self, len: usize) -> Result<Node<'a>, String> {
         let text = std::str::from_utf8(self.take(len)?);
-        text.map(Node::Str).map_err(|_| "it has text that is not UTF-8".into())
+        // Python has text with halves of characters.
+        Ok(text.map_or(Node::Unfit("it has text that is not UTF-8"), Node::Str))
     }
 
     fn number(&mut self) -> Result<u32, String> {
@@ -254,4 +267,9 @@ fn text_or_bytes(bytes: &[u8]) -> Node<'_> {
     std::str::from_utf8(bytes).map_or_else(|_| Node::Bytes(bytes.into()), Node::Str)
 }
 
+fn is_overflow(error: &ParseIntError) -> bool {
+    matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow)
+}
+
+const TOO_LARGE: &str = "an integer of more than 128 bits";
 const CUT_SHORT: &str = "it ends within a value";
