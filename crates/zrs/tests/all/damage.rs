@@ -44,7 +44,7 @@ fn no_changed_byte_makes_another_transaction() {
     assert!(others > changes / 10, "{others} of {changes}");
 }
 
-/// Only the first of several connections can have begun before what it says.
+/// The checksum is also of where the follower has started, which the primary was told.
 #[test]
 fn another_start_is_another_checksum() {
     let session = Session::read("python3-plain");
