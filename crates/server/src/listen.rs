@@ -104,7 +104,7 @@ fn bind(url: &Endpoint, terms: &Terms) -> anyhow::Result<Bound> {
 }
 
 /// Takes the first of the host's addresses that can be had.
-fn bind_tcp(host: &str, port: u16) -> anyhow::Result<Socket> {
+pub(crate) fn bind_tcp(host: &str, port: u16) -> anyhow::Result<Socket> {
     let mut failure = None;
     for address in (host, port).to_socket_addrs().context("unknown host")? {
         match bind_address(address) {

@@ -14,6 +14,7 @@ use codecs::Endpoint;
 use storage::{CommitLocks, Reads, Sync};
 use tracing::level_filters::LevelFilter;
 
+use crate::replication::Peer;
 use crate::storages::Named;
 use address::ZeoAddress;
 use values::{bytes, cache_bytes, level, message_bytes, mode, seconds, switch};
@@ -100,6 +101,26 @@ pub struct Options {
     /// Encryption.
     #[command(flatten)]
     pub tls: Tls,
+
+    /// Let secondaries follow the storages here: servers that were given --replicate-from with this
+    /// address. Port 0 picks a free port
+    #[arg(long, value_name = "repl://HOST:PORT", help_heading = "Replication")]
+    pub replicate_to: Option<Peer>,
+
+    /// Be a secondary: follow the storages of the same names there, and serve them read-only
+    #[arg(long, value_name = "repl://HOST:PORT", help_heading = "Replication")]
+    pub replicate_from: Option<Peer>,
+
+    /// As a secondary, take blobs, too; otherwise records that have some come without them
+    #[arg(
+        long,
+        value_name = "BOOL",
+        value_parser = switch,
+        default_value = "true",
+        action = ArgAction::Set,
+        help_heading = "Replication"
+    )]
+    pub replicate_blobs: bool,
 
     /// Let no client write [env: ZEO_READ_ONLY]
     #[arg(

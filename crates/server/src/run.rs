@@ -23,6 +23,7 @@ use crate::metrics;
 use crate::options::Options;
 use crate::options::gather::{self, Gathered};
 use crate::pid_file::{self, PidFile};
+use crate::replication::{self, Replication};
 use crate::shared::{Phase, Server};
 use crate::storages;
 use crate::tls;
@@ -57,6 +58,8 @@ pub struct Lifetime {
     urls: Vec<Endpoint>,
     /// Where monitoring asks.
     metrics: Option<String>,
+    /// Where secondaries come in.
+    replication: Option<String>,
     signals: Signals,
     log: Log,
     /// Set when the end was asked for by SIGHUP.
@@ -72,7 +75,7 @@ pub fn run<R: Runtime>() -> ExitCode {
         Err(exit) => return exit,
     };
     let started = Log::open(&options).and_then(|log| start(R::NAME, &options, log));
-    let Started { setup, files, pid_file } = match started {
+    let Started { setup, files, pid_file, replication } = match started {
         Ok(started) => started,
         Err(error) => {
             complain(R::NAME, &error);
@@ -89,6 +92,7 @@ pub fn run<R: Runtime>() -> ExitCode {
     let hung_up = Arc::clone(&setup.lifetime.hung_up);
     let server = Arc::clone(&setup.server);
     let served = R::serve(setup);
+    replication.stop();
     storages::close(server.host.storages.values().map(|hosted| &hosted.storage));
     drop((files, pid_file));
     match served {
@@ -136,6 +140,7 @@ struct Started {
     files: Vec<listen::SocketFile>,
     /// Dropped with them.
     pid_file: Option<PidFile>,
+    replication: Replication,
 }
 
 /// Everything that can fail, in an order that leaves no trace when it does: look, bind, open
@@ -146,10 +151,13 @@ fn start(name: &'static str, options: &Options, log: Log) -> anyhow::Result<Star
     let terms = Terms { tls: tls::load(&options.tls)?, unix_mode: options.unix_mode };
     let bound = listen::bind_all(&options.listen, &terms)?;
     let metrics = options.metrics.as_deref().map(metrics::bind).transpose()?;
+    let secondaries = replication::bind(options)?;
     let impatient = Arc::new(AtomicBool::new(false));
     let signals = handle_signals(&impatient).context("cannot handle signals")?;
     raise_descriptor_limit();
     let storages = storages::open(options)?;
+    let secondaries_url = secondaries.url();
+    let replication = replication::start(secondaries, options, &storages)?;
     for (name, hosted) in &storages {
         info!(name, storage = hosted.storage.name(), "opened");
     }
@@ -160,6 +168,7 @@ fn start(name: &'static str, options: &Options, log: Log) -> anyhow::Result<Star
         server: Arc::clone(&server),
         urls: Vec::new(),
         metrics: metrics.as_ref().map(metrics::Bound::url),
+        replication: secondaries_url,
         signals,
         log,
         hung_up: Arc::default(),
@@ -177,7 +186,8 @@ fn start(name: &'static str, options: &Options, log: Log) -> anyhow::Result<Star
     }
     let threads = options.threads.map(usize::from);
     let pid_file = options.pid_file.as_deref().and_then(PidFile::write);
-    Ok(Started { setup: Setup { server, listeners, threads, lifetime }, files, pid_file })
+    let setup = Setup { server, listeners, threads, lifetime };
+    Ok(Started { setup, files, pid_file, replication })
 }
 
 /// Ends, as long as the process lives, connections that do not answer the greeting.
@@ -246,7 +256,8 @@ impl Lifetime {
 
     fn announce(&self) {
         let mut lines: String = self.urls.iter().map(|url| format!("listening {url}\n")).collect();
-        lines.extend(self.metrics.iter().map(|url| format!("listening {url}\n")));
+        let others = self.metrics.iter().chain(&self.replication);
+        lines.extend(others.map(|url| format!("listening {url}\n")));
         lines.push_str("ready\n");
         let mut stdout = io::stdout().lock();
         // Whoever started the server may have gone; its clients have not.

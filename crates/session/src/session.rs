@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use protocol::frame::{self, TooLong};
 use protocol::{Call, Codec, Failure, Limits, Malformed, MessageId, Oid, Reply, Request, Tid};
+use storage::replica::{Role, still_copying};
 use storage::{Cut, Event, Mailbox, ReplyTo, Storage, Ticket};
 
 use crate::blobs::Blobs;
@@ -240,7 +241,11 @@ impl<C: Codec> Session<C> {
         let Some(hosted) = self.host.storages.get(&name) else {
             return self.fail(id, Failure::UnknownStorage(name), output);
         };
-        if self.host.read_only && !read_only {
+        let role = hosted.storage.role();
+        if role == Role::Copying {
+            return self.fail(id, still_copying(), output);
+        }
+        if (self.host.read_only || role != Role::Primary) && !read_only {
             return self.fail(id, Failure::ReadOnly, output);
         }
         let hosted = Arc::clone(hosted);

@@ -10,6 +10,7 @@ mod disk;
 mod limits;
 mod log;
 mod metrics;
+mod replication;
 mod start;
 mod stop;
 mod timeout;

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use protocol::{
-    Begin, Codec as _, Expect, Failure, Incoming, Limits, Oid, Reply, Request, Tid, TransactionId,
+    Begin, Codec as _, Expect, Failure, Incoming, Limits, Oid, Push, Reply, Request, Tid,
+    TransactionId,
 };
 use protocol_msgpack::MsgPack;
 use testkit::server::{Socket, read_frame, write_frame};
@@ -18,14 +19,38 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn register(mut socket: Box<dyn Socket>, storage: &str) -> Self {
+    pub(crate) fn register(socket: Box<dyn Socket>, storage: &str) -> Self {
+        Self::try_register(socket, storage, false).unwrap().0
+    }
+
+    /// A client, and the last tid that it is told; or why it may not be one.
+    pub(crate) fn try_register(
+        mut socket: Box<dyn Socket>,
+        storage: &str,
+        read_only: bool,
+    ) -> Result<(Self, Tid), Failure> {
         assert!(read_frame(&mut *socket).is_some(), "the server greets");
         write_frame(&mut *socket, b"M5");
         let codec = MsgPack::new(Limits::default());
         let mut client = Self { socket, codec, asked: Vec::new(), calls: 0 };
-        let register = Request::Register { storage: storage.to_owned(), read_only: false };
-        assert!(matches!(client.ask(&register), Reply::Tid(_)));
-        client
+        let register = Request::Register { storage: storage.to_owned(), read_only };
+        match client.ask(&register) {
+            Reply::Tid(tid) => Ok((client, tid)),
+            Reply::Failed(failure) => Err(failure),
+            reply => panic!("a register is answered {reply:?}"),
+        }
+    }
+
+    /// The next invalidation.
+    pub(crate) fn invalidation(&mut self) -> (Tid, Vec<Oid>) {
+        loop {
+            let frame = read_frame(&mut *self.socket).expect("the server tells");
+            let nothing_asked = &mut |_| None;
+            match self.codec.decode_incoming(&Bytes::from(frame), nothing_asked).unwrap() {
+                Incoming::Push(Push::Invalidate { tid, oids }) => return (tid, oids.to_vec()),
+                other => assert!(matches!(other, Incoming::Push(_)), "{other:?}"),
+            }
+        }
     }
 
     /// Sends a request that is not answered.

@@ -104,13 +104,13 @@ impl Incoming {
         Ok(())
     }
 
-    /// The transaction is whole; over it and all before it there is `digest`.
+    /// The transaction is whole; over it and all before it there is `digest`. `false`: here there is
+    /// another one, since the histories differ; nothing more can be taken.
     ///
     /// # Errors
     ///
-    /// [`Failure::Storage`] if the digest here is another one: the histories differ; or if there is
-    /// no space.
-    pub fn end(&mut self, digest: Digest) -> Result<(), Failure> {
+    /// [`Failure::Storage`] if there is no space.
+    pub fn end(&mut self, digest: Digest) -> Result<bool, Failure> {
         let Open { tid, meta, records, blobs, room, bytes } =
             self.open.take().ok_or_else(no_transaction)?;
         let core = &self.core;
@@ -121,10 +121,7 @@ impl Incoming {
         let is_given = tid <= core.packed_to() && core.replication.role() == Role::Copying;
         let made = core.log.digest_after(self.last.digest, &transaction);
         if !is_given && made != digest {
-            return Err(Failure::Storage(format!(
-                "transaction {tid} does not continue the history that is here up to {}",
-                self.last.tid
-            )));
+            return Ok(false);
         }
         core.log.promise_blocking(promised_bytes)?;
         if let Some(oid) = records.iter().map(|record| record.oid).max() {
@@ -140,7 +137,7 @@ impl Incoming {
         }
         self.bytes += bytes;
         self.whole.push(Committing { tid, finish });
-        Ok(())
+        Ok(true)
     }
 
     /// Bytes of data that are not applied.

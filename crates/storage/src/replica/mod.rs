@@ -47,6 +47,13 @@ impl Role {
     const ALL: [Self; 4] = [Self::Primary, Self::Secondary, Self::Copying, Self::Fenced];
 }
 
+/// Why a storage with [`Role::Copying`] is not read.
+pub fn still_copying() -> Failure {
+    Failure::Storage(
+        "this storage has not yet got all that its primary had when it was last packed".to_owned(),
+    )
+}
+
 /// A storage's part in replication.
 pub(crate) struct Replication {
     role: AtomicU8,
@@ -81,10 +88,7 @@ impl Replication {
     /// Fails if the storage is not whole yet.
     pub(crate) fn check_whole(&self) -> Result<(), Failure> {
         match self.role() {
-            Role::Copying => Err(Failure::Storage(
-                "this storage has not yet got all that its primary had when it was last packed"
-                    .to_owned(),
-            )),
+            Role::Copying => Err(still_copying()),
             Role::Primary | Role::Secondary | Role::Fenced => Ok(()),
         }
     }

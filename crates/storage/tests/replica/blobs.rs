@@ -39,7 +39,7 @@ fn copy(from: &Arc<dyn Storage>, to: &Arc<dyn Storage>, is_cut: bool) -> Result<
                 incoming.record(record)?;
             }
             Step::End(_) if is_cut => return Ok(()),
-            Step::End(digest) => incoming.end(digest)?,
+            Step::End(digest) => assert!(incoming.end(digest)?),
             Step::AtEnd => return incoming.apply().map(drop),
             Step::Packed => panic!("packed"),
         }

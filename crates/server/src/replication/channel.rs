@@ -1,0 +1,165 @@
+//! A connection of two servers: frames in and out, and a wait for whatever comes first.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use replication::Message;
+use replication::frame::{self, BadFrame};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use socket2::Socket;
+use storage::Wake;
+use tracing::warn;
+
+/// Ends a wait, from any thread.
+#[derive(Debug)]
+pub(super) struct Bell {
+    fd: OwnedFd,
+    /// It was rung, and the one who waits has not looked yet: another ring is no news.
+    rung: AtomicBool,
+}
+
+impl Bell {
+    pub(super) fn new() -> io::Result<Arc<Self>> {
+        let fd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Arc::new(Self { fd, rung: AtomicBool::new(false) }))
+    }
+
+    pub(super) fn ring(&self) {
+        if self.rung.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Err(error) = rustix::io::write(&self.fd, &1_u64.to_ne_bytes()) {
+            warn!("cannot wake a thread of replication: {error}");
+        }
+    }
+
+    /// Whether it was rung since; what rang it is looked at after this.
+    pub(super) fn take(&self) -> bool {
+        // It says "would block" if it was not rung.
+        let _count = rustix::io::read(&self.fd, &mut [0; 8]);
+        self.rung.swap(false, Ordering::SeqCst)
+    }
+
+    /// Waits until it is rung, for so long at most.
+    pub(super) fn wait(&self, patience: Option<Duration>) -> io::Result<()> {
+        wait(&mut [PollFd::new(&self.fd, PollFlags::IN)], patience)
+    }
+
+    /// Waits until it is rung, or there is what `other` asks for.
+    pub(super) fn wait_with(&self, other: PollFd<'_>) -> io::Result<()> {
+        wait(&mut [PollFd::new(&self.fd, PollFlags::IN), other], None)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        self.ring();
+    }
+}
+
+/// One end of a link.
+#[derive(Debug)]
+pub(super) struct Channel {
+    socket: Socket,
+    input: BytesMut,
+    chunk: Box<[u8]>,
+    output: Vec<u8>,
+    /// How much of `output` is sent.
+    sent: usize,
+    message_bytes_max: usize,
+}
+
+impl Channel {
+    pub(super) fn new(socket: Socket, message_bytes_max: usize) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        let chunk = vec![0; CHUNK_BYTES].into();
+        let (input, output) = Default::default();
+        Ok(Self { socket, input, chunk, output, sent: 0, message_bytes_max })
+    }
+
+    /// Appends a message to what is to be sent.
+    pub(super) fn send<M: Message>(&mut self, message: &M) -> io::Result<()> {
+        if frame::write(message, &mut self.output) {
+            return Ok(());
+        }
+        Err(io::Error::other("a message of 4 GiB or more cannot be sent"))
+    }
+
+    /// Bytes that are not sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    /// Sends what the connection takes now.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        while let Some(rest) = self.output.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match (&self.socket).write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.sent = 0;
+        self.output.clear();
+        Ok(())
+    }
+
+    /// Takes what has come, some of it: whether that was anything.
+    pub(super) fn receive(&mut self) -> io::Result<bool> {
+        match (&self.socket).read(&mut self.chunk) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                self.input.extend_from_slice(self.chunk.get(..count).unwrap_or_default());
+                Ok(true)
+            }
+            Err(error)
+                if [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted]
+                    .contains(&error.kind()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next whole message.
+    pub(super) fn message<M: Message>(&mut self) -> Result<Option<M>, BadFrame> {
+        frame::read(&mut self.input, self.message_bytes_max)
+    }
+
+    /// Waits until something comes (if that is wanted), something can be sent (if there is something),
+    /// `bell` is rung, or so long.
+    pub(super) fn wait(
+        &self,
+        bell: &Bell,
+        wants_input: bool,
+        patience: Duration,
+    ) -> io::Result<()> {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, wants_input);
+        flags.set(PollFlags::OUT, self.unsent() > 0);
+        let socket = self.socket.as_fd();
+        let bell = PollFd::new(&bell.fd, PollFlags::IN);
+        wait(&mut [PollFd::from_borrowed_fd(socket, flags), bell], Some(patience))
+    }
+}
+
+fn wait(fds: &mut [PollFd<'_>], patience: Option<Duration>) -> io::Result<()> {
+    let patience = patience.map(|patience| Timespec::try_from(patience).unwrap_or(LONG));
+    match poll(fds, patience.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+const LONG: Timespec = Timespec { tv_sec: 3600, tv_nsec: 0 };
+
+/// One read.
+const CHUNK_BYTES: usize = 256 << 10;

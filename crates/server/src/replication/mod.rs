@@ -1,0 +1,150 @@
+//! Replication's threads and sockets: those who follow our storages, and whom our storages follow.
+//!
+//! What is said and decided is in the crate `replication`, whose machines have no I/O. Here each link
+//! has one thread, which moves the bytes and asks the storage. Links are few and long, so they are
+//! alike in all servers, whatever runtime drives the clients.
+
+mod channel;
+mod following;
+mod node;
+mod peer;
+mod serving;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context as _, bail};
+use session::Hosted;
+use tracing::warn;
+
+use crate::options::Options;
+use channel::Bell;
+use node::Node;
+use serving::Door;
+
+pub use peer::Peer;
+
+/// Whether it ends, and who has to hear of it.
+#[derive(Debug, Default)]
+struct Stop {
+    is_stopping: AtomicBool,
+    bells: std::sync::Mutex<Vec<Arc<Bell>>>,
+}
+
+impl Stop {
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// Has `bell` rung at the end.
+    fn tell(&self, bell: &Arc<Bell>) {
+        let mut bells = self.bells.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Those of links that have ended are nobody's.
+        bells.retain(|bell| Arc::strong_count(bell) > 1);
+        bells.push(Arc::clone(bell));
+        drop(bells);
+        if self.is_stopping() {
+            bell.ring();
+        }
+    }
+
+    fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+        let bells = self.bells.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        bells.iter().for_each(|bell| bell.ring());
+    }
+}
+
+/// Where secondaries will come in; nothing is served yet.
+#[derive(Debug)]
+pub(crate) struct Bound(Option<Door>);
+
+/// Opens the listener for secondaries, if there is to be one.
+pub(crate) fn bind(options: &Options) -> anyhow::Result<Bound> {
+    Ok(Bound(options.replicate_to.as_ref().map(Door::open).transpose()?))
+}
+
+impl Bound {
+    /// The listener, with its real port.
+    pub(crate) fn url(&self) -> Option<String> {
+        self.0.as_ref().map(|door| door.url.to_string())
+    }
+}
+
+/// All that replicates in this server, until it is stopped.
+#[derive(Debug)]
+pub(crate) struct Replication {
+    stop: Arc<Stop>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Gives each storage its role, and starts to replicate.
+pub(crate) fn start(
+    bound: Bound,
+    options: &Options,
+    storages: &BTreeMap<String, Arc<Hosted>>,
+) -> anyhow::Result<Replication> {
+    let Bound(door) = bound;
+    let stop = Arc::new(Stop::default());
+    let follows = options.replicate_from.is_some();
+    let mut nodes = BTreeMap::new();
+    for (name, hosted) in storages {
+        let node = Node::open(name, &hosted.storage, follows, door.is_some());
+        let node = node.with_context(|| format!("cannot replicate storage '{name}'"))?;
+        nodes.extend(node.map(|node| (name.clone(), Arc::new(node))));
+    }
+    nodes.values().for_each(|node: &Arc<Node>| node.introduce(follows));
+    let mut threads = Vec::new();
+    if let Some(peer) = &options.replicate_from {
+        for node in nodes.values() {
+            let (node, peer, stop) = (Arc::clone(node), peer.clone(), Arc::clone(&stop));
+            let limits = (options.max_message, options.replicate_blobs);
+            threads.push(spawn("follow", move || following::run(&node, &peer, limits, &stop))?);
+        }
+    }
+    if let Some(door) = door {
+        let (stop, bytes_max) = (Arc::clone(&stop), options.max_message);
+        threads.push(spawn("replicate", move || door.serve(&Arc::new(nodes), bytes_max, &stop))?);
+    }
+    Ok(Replication { stop, threads })
+}
+
+impl Replication {
+    /// Ends all links, and waits for that.
+    pub(crate) fn stop(self) {
+        self.stop.stop();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                warn!("a thread of replication has panicked");
+            }
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work)
+}
+
+/// What both ends say of this server.
+fn software() -> String {
+    concat!("zeoxide ", env!("CARGO_PKG_VERSION")).to_owned()
+}
+
+/// Names this server and a storage of it among all others.
+fn node_name(storage: &str) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    let host = if host.is_empty() { "localhost" } else { host };
+    format!("{host} {storage}")
+}
+
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    if let Err(error) = getrandom::fill(&mut bytes) {
+        bail!("the system gives no random numbers: {error}");
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,162 @@
+//! Servers that follow one another.
+
+use std::path::Path;
+
+use protocol::{Failure, Loaded, Oid, Reply, Request, Tid};
+use tempfile::TempDir;
+use testkit::server::ServerProcess;
+
+use super::start::refusal;
+use super::zeo::Client;
+use super::{ANYWHERE, serve_in};
+
+const FILE: &str = "--storage=1=file:data";
+
+/// A server with its directory, which others can follow at any port.
+struct Node {
+    server: ServerProcess,
+    directory: TempDir,
+}
+
+impl Node {
+    /// Of a new directory.
+    fn new(from: Option<&Self>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let server = start(directory.path(), from);
+        Self { server, directory }
+    }
+
+    /// Again, after its end.
+    fn restarted(self, from: Option<&Self>) -> Self {
+        self.server.stop();
+        Self { server: start(self.directory.path(), from), ..self }
+    }
+
+    /// Where it is followed.
+    fn url(&self) -> &str {
+        self.server.urls().iter().find(|url| url.starts_with("repl://")).unwrap()
+    }
+
+    /// A reader that knows all up to `tid`, and is told of the rest.
+    fn reader(&self, tid: Tid) -> Client {
+        let connect = || Client::try_register(self.server.connect(0), "1", true);
+        let (mut client, mut last) = connect().unwrap();
+        while last < tid {
+            last = client.invalidation().0;
+        }
+        client
+    }
+}
+
+fn start(directory: &Path, from: Option<&Node>) -> ServerProcess {
+    let from = from.map(|node| format!("--replicate-from={}", node.url()));
+    let mut arguments = vec![ANYWHERE, FILE, "--replicate-to=repl://127.0.0.1:0"];
+    arguments.extend(from.as_deref());
+    serve_in(directory, &arguments)
+}
+
+fn load(client: &mut Client, oid: u64) -> (Tid, Vec<u8>) {
+    match client.ask(&Request::LoadBefore { oid: Oid(oid), before: Tid::MAX }) {
+        Reply::Loaded(Some(Loaded { data, tid, end: None })) => (tid, data.to_vec()),
+        reply => panic!("{reply:?}"),
+    }
+}
+
+#[test]
+fn a_chain_of_secondaries_has_what_was_committed_and_tells_its_readers() {
+    let primary = Node::new(None);
+    let mut writer = Client::register(primary.server.connect(0), "1");
+    let mut tid = writer.commit(1, Tid::ZERO, b"before");
+    let first = Node::new(Some(&primary));
+    let second = Node::new(Some(&first));
+    let mut readers = [first.reader(tid), second.reader(tid)];
+    for number in 0..20_u64 {
+        tid = writer.commit(1, tid, &number.to_be_bytes());
+        let created = writer.commit(2 + number, Tid::ZERO, &vec![7; 3000]);
+        for reader in &mut readers {
+            assert_eq!(reader.invalidation(), (tid, vec![Oid(1)]));
+            assert_eq!(reader.invalidation(), (created, vec![Oid(2 + number)]));
+            assert_eq!(load(reader, 1), (tid, number.to_be_bytes().to_vec()));
+            assert_eq!(load(reader, 2 + number), (created, vec![7; 3000]));
+        }
+    }
+    for node in [&first, &second] {
+        let refused = Client::try_register(node.server.connect(0), "1", false);
+        assert_eq!(refused.err(), Some(Failure::ReadOnly));
+    }
+    for node in [second, first, primary] {
+        node.server.stop();
+    }
+}
+
+#[test]
+fn a_secondary_that_was_away_goes_on_where_it_was_and_one_whose_primary_was_waits_for_it() {
+    let primary = Node::new(None);
+    let mut writer = Client::register(primary.server.connect(0), "1");
+    let first = writer.commit(1, Tid::ZERO, b"first");
+    let secondary = Node::new(Some(&primary));
+    drop(secondary.reader(first));
+    let directory = secondary.directory;
+    secondary.server.kill();
+    let second = writer.commit(1, first, b"second");
+    let server = start(directory.path(), Some(&primary));
+    server.wait_for_log(&format!("after {first}"));
+    let secondary = Node { server, directory };
+    drop(secondary.reader(second));
+
+    let (url, place) = (primary.url().to_owned(), primary.directory);
+    primary.server.kill();
+    secondary.server.wait_for_log("is lost");
+    let again = format!("--replicate-to={url}");
+    let server = serve_in(place.path(), &[ANYWHERE, FILE, &again]);
+    let mut writer = Client::register(server.connect(0), "1");
+    let third = writer.commit(1, second, b"third");
+    assert_eq!(load(&mut secondary.reader(third), 1), (third, b"third".to_vec()));
+    server.stop();
+    secondary.server.stop();
+}
+
+/// A copy of a primary's directory is that primary, until somebody says otherwise.
+#[test]
+fn a_primary_follows_nobody() {
+    let primary = Node::new(None);
+    let other = Node::new(None);
+    let (from, directory) = (format!("--replicate-from={}", primary.url()), other.directory);
+    other.server.stop();
+    let line = refusal(directory.path(), &[FILE, &from]);
+    assert!(line.contains("cannot replicate storage '1': it is the primary of epoch 1."), "{line}");
+    primary.server.stop();
+}
+
+/// What was committed without replication is no beginning of another history.
+#[test]
+fn a_storage_with_a_history_of_its_own_is_not_overwritten() {
+    let primary = Node::new(None);
+    Client::register(primary.server.connect(0), "1").commit(1, Tid::ZERO, b"theirs");
+    let directory = tempfile::tempdir().unwrap();
+    let alone = serve_in(directory.path(), &[ANYWHERE, FILE]);
+    let own = Client::register(alone.connect(0), "1").commit(1, Tid::ZERO, b"ours");
+    alone.stop();
+    let from = format!("--replicate-from={}", primary.url());
+    let server = serve_in(directory.path(), &[ANYWHERE, FILE, &from]);
+    server.wait_for_log("does not follow");
+    let node = Node { server, directory };
+    assert_eq!(load(&mut node.reader(own), 1), (own, b"ours".to_vec()));
+    node.server.stop();
+    primary.server.stop();
+}
+
+/// It stays what it was when it is started without its primary, and goes on with it later.
+#[test]
+fn a_secondary_alone_takes_no_writes() {
+    let primary = Node::new(None);
+    let tid = Client::register(primary.server.connect(0), "1").commit(1, Tid::ZERO, b"data");
+    let secondary = Node::new(Some(&primary));
+    drop(secondary.reader(tid));
+    let secondary = secondary.restarted(None);
+    let refused = Client::try_register(secondary.server.connect(0), "1", false);
+    assert_eq!(refused.err(), Some(Failure::ReadOnly));
+    let next = Client::register(primary.server.connect(0), "1").commit(2, Tid::ZERO, b"more");
+    let secondary = secondary.restarted(Some(&primary));
+    drop(secondary.reader(next));
+}
