@@ -111,6 +111,11 @@ pub struct Options {
     #[arg(long, value_name = "repl://HOST:PORT", help_heading = "Replication")]
     pub replicate_from: Option<Peer>,
 
+    /// Follow over TLS: the certificate of who is followed must be for the host of --replicate-from
+    /// and signed by an authority in this PEM file. This server shows the one of --tls-cert
+    #[arg(long, value_name = "FILE", requires = "replicate_from", help_heading = "Replication")]
+    pub replicate_ca: Option<PathBuf>,
+
     /// As a secondary, take blobs, too; otherwise records that have some come without them
     #[arg(
         long,

@@ -151,13 +151,13 @@ fn start(name: &'static str, options: &Options, log: Log) -> anyhow::Result<Star
     let terms = Terms { tls: tls::load(&options.tls)?, unix_mode: options.unix_mode };
     let bound = listen::bind_all(&options.listen, &terms)?;
     let metrics = options.metrics.as_deref().map(metrics::bind).transpose()?;
-    let secondaries = replication::bind(options)?;
+    let replication = replication::prepare(options, terms.tls.as_ref())?;
     let impatient = Arc::new(AtomicBool::new(false));
     let signals = handle_signals(&impatient).context("cannot handle signals")?;
     raise_descriptor_limit();
     let storages = storages::open(options)?;
-    let secondaries_url = secondaries.url();
-    let replication = replication::start(secondaries, options, &storages)?;
+    let replication_url = replication.url();
+    let replication = replication::start(replication, options, &storages)?;
     for (name, hosted) in &storages {
         info!(name, storage = hosted.storage.name(), "opened");
     }
@@ -168,7 +168,7 @@ fn start(name: &'static str, options: &Options, log: Log) -> anyhow::Result<Star
         server: Arc::clone(&server),
         urls: Vec::new(),
         metrics: metrics.as_ref().map(metrics::Bound::url),
-        replication: secondaries_url,
+        replication: replication_url,
         signals,
         log,
         hung_up: Arc::default(),

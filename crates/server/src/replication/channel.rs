@@ -1,6 +1,7 @@
 //! A connection of two servers: frames in and out, and a wait for whatever comes first.
 
-use std::io::{self, Read as _, Write as _};
+use std::fmt;
+use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,7 @@ use bytes::BytesMut;
 use replication::Message;
 use replication::frame::{self, BadFrame};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustls::Connection;
 use socket2::Socket;
 use storage::Wake;
 use tracing::warn;
@@ -62,9 +64,10 @@ impl Wake for Bell {
 }
 
 /// One end of a link.
-#[derive(Debug)]
 pub(super) struct Channel {
     socket: Socket,
+    /// `None`: in the clear.
+    tls: Option<Connection>,
     input: BytesMut,
     chunk: Box<[u8]>,
     output: Vec<u8>,
@@ -74,12 +77,16 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(socket: Socket, message_bytes_max: usize) -> io::Result<Self> {
+    pub(super) fn new(
+        socket: Socket,
+        tls: Option<Connection>,
+        message_bytes_max: usize,
+    ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         let chunk = vec![0; CHUNK_BYTES].into();
         let (input, output) = Default::default();
-        Ok(Self { socket, input, chunk, output, sent: 0, message_bytes_max })
+        Ok(Self { socket, tls, input, chunk, output, sent: 0, message_bytes_max })
     }
 
     /// Appends a message to what is to be sent.
@@ -97,41 +104,83 @@ impl Channel {
 
     /// Sends what the connection takes now.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        while let Some(rest) = self.output.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match (&self.socket).write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.sent += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
+        loop {
+            let rest = self.output.get(self.sent..).unwrap_or_default();
+            let taken = match &mut self.tls {
+                None if rest.is_empty() => 0,
+                None => ready((&self.socket).write(rest))?,
+                Some(tls) => {
+                    let taken = if tls.is_handshaking() { 0 } else { tls.writer().write(rest)? };
+                    if !transmit(tls, &self.socket)? {
+                        self.sent += taken;
+                        return Ok(());
+                    }
+                    taken
+                }
+            };
+            self.sent += taken;
+            if self.unsent() == 0 {
+                self.sent = 0;
+                self.output.clear();
+            }
+            if taken == 0 {
+                return Ok(());
             }
         }
-        self.sent = 0;
-        self.output.clear();
-        Ok(())
     }
 
     /// Takes what has come, some of it: whether that was anything.
     pub(super) fn receive(&mut self) -> io::Result<bool> {
-        match (&self.socket).read(&mut self.chunk) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                self.input.extend_from_slice(self.chunk.get(..count).unwrap_or_default());
-                Ok(true)
+        let Some(tls) = &mut self.tls else {
+            return match (&self.socket).read(&mut self.chunk) {
+                Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                read => {
+                    let chunk = self.chunk.get(..ready(read)?).unwrap_or_default();
+                    self.input.extend_from_slice(chunk);
+                    Ok(!chunk.is_empty())
+                }
+            };
+        };
+        match tls.read_tls(&mut &self.socket) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                if ready(read)? == 0 {
+                    return Ok(false);
+                }
             }
-            Err(error)
-                if [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted]
-                    .contains(&error.kind()) =>
-            {
-                Ok(false)
+        }
+        let state = tls.process_new_packets();
+        let mut reader = tls.reader();
+        // "Would block" is the end of what is there.
+        while let Ok(chunk) = reader.fill_buf()
+            && !chunk.is_empty()
+        {
+            self.input.extend_from_slice(chunk);
+            let count = chunk.len();
+            reader.consume(count);
+        }
+        match state {
+            Ok(state) if state.peer_has_closed() => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(true),
+            Err(error) => {
+                // The peer should hear what is wrong, if it still listens.
+                let _told = transmit(tls, &self.socket);
+                Err(io::Error::other(error))
             }
-            Err(error) => Err(error),
         }
     }
 
     /// The next whole message.
     pub(super) fn message<M: Message>(&mut self) -> Result<Option<M>, BadFrame> {
         frame::read(&mut self.input, self.message_bytes_max)
+    }
+
+    /// Whether there is something for the socket now.
+    fn can_send(&self) -> bool {
+        let has_plain = self.unsent() > 0;
+        self.tls
+            .as_ref()
+            .map_or(has_plain, |tls| tls.wants_write() || has_plain && !tls.is_handshaking())
     }
 
     /// Waits until something comes (if that is wanted), something can be sent (if there is something),
@@ -144,10 +193,38 @@ impl Channel {
     ) -> io::Result<()> {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, wants_input);
-        flags.set(PollFlags::OUT, self.unsent() > 0);
+        flags.set(PollFlags::OUT, self.can_send());
         let socket = self.socket.as_fd();
         let bell = PollFd::new(&bell.fd, PollFlags::IN);
         wait(&mut [PollFd::from_borrowed_fd(socket, flags), bell], Some(patience))
+    }
+}
+
+/// Sends what is sealed; `false`: the socket takes no more now.
+fn transmit(tls: &mut Connection, socket: &Socket) -> io::Result<bool> {
+    while tls.wants_write() {
+        if ready(tls.write_tls(&mut &*socket))? == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Nothing, if it has to be tried again later.
+fn ready(done: io::Result<usize>) -> io::Result<usize> {
+    match done {
+        Err(error)
+            if [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted].contains(&error.kind()) =>
+        {
+            Ok(0)
+        }
+        done => done,
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("socket", &self.socket).finish_non_exhaustive()
     }
 }
 

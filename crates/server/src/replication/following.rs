@@ -15,12 +15,13 @@ use tracing::{error, info, warn};
 
 use super::channel::{Bell, Channel};
 use super::node::{Node, position};
-use super::peer::Peer;
+use super::peer::{Peer, Source};
 use super::{Stop, software};
 
 /// Follows until the server stops. `limits`: the longest message, in bytes; and whether blobs come
 /// along.
-pub(super) fn run(node: &Arc<Node>, peer: &Peer, limits: (usize, bool), stop: &Stop) {
+pub(super) fn run(node: &Arc<Node>, source: &Source, limits: (usize, bool), stop: &Stop) {
+    let peer = &source.peer;
     let bell = match Bell::new() {
         Ok(bell) => bell,
         Err(error) => return error!("cannot follow {peer}: {error}"),
@@ -41,6 +42,7 @@ pub(super) fn run(node: &Arc<Node>, peer: &Peer, limits: (usize, bool), stop: &S
     let follower = Follower::new(settings, &standing, node.position(), began.elapsed());
     let following = Following {
         node,
+        source,
         peer,
         message_bytes_max,
         bell,
@@ -57,6 +59,7 @@ pub(super) fn run(node: &Arc<Node>, peer: &Peer, limits: (usize, bool), stop: &S
 
 struct Following<'a> {
     node: &'a Arc<Node>,
+    source: &'a Source,
     peer: &'a Peer,
     message_bytes_max: usize,
     bell: Arc<Bell>,
@@ -197,7 +200,10 @@ impl Following<'_> {
         let mut last = io::Error::other("the host has no address");
         for address in (self.peer.host.as_str(), self.peer.port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, CONNECT_PATIENCE) {
-                Ok(stream) => return Channel::new(stream.into(), self.message_bytes_max),
+                Ok(stream) => {
+                    let tls = self.source.connection()?;
+                    return Channel::new(stream.into(), tls, self.message_bytes_max);
+                }
                 Err(error) => last = error,
             }
         }

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, bail};
+use rustls::ServerConfig;
 use session::Hosted;
 use tracing::warn;
 
@@ -26,6 +27,7 @@ use node::Node;
 use serving::Door;
 
 pub use peer::Peer;
+use peer::Source;
 
 /// Whether it ends, and who has to hear of it.
 #[derive(Debug, Default)]
@@ -58,19 +60,28 @@ impl Stop {
     }
 }
 
-/// Where secondaries will come in; nothing is served yet.
+/// What was asked for and can be had; nothing is replicated yet.
 #[derive(Debug)]
-pub(crate) struct Bound(Option<Door>);
-
-/// Opens the listener for secondaries, if there is to be one.
-pub(crate) fn bind(options: &Options) -> anyhow::Result<Bound> {
-    Ok(Bound(options.replicate_to.as_ref().map(Door::open).transpose()?))
+pub(crate) struct Prepared {
+    door: Option<Door>,
+    source: Option<Source>,
 }
 
-impl Bound {
+/// Opens the listener for secondaries, if there is to be one, and reads what `options` name; they are
+/// met with `tls`, as clients are.
+pub(crate) fn prepare(
+    options: &Options,
+    tls: Option<&Arc<ServerConfig>>,
+) -> anyhow::Result<Prepared> {
+    let open = |peer| Door::open(peer, tls.cloned());
+    let door = options.replicate_to.as_ref().map(open).transpose()?;
+    Ok(Prepared { door, source: Source::load(options)? })
+}
+
+impl Prepared {
     /// The listener, with its real port.
     pub(crate) fn url(&self) -> Option<String> {
-        self.0.as_ref().map(|door| door.url.to_string())
+        self.door.as_ref().map(|door| door.url.to_string())
     }
 }
 
@@ -83,13 +94,13 @@ pub(crate) struct Replication {
 
 /// Gives each storage its role, and starts to replicate.
 pub(crate) fn start(
-    bound: Bound,
+    prepared: Prepared,
     options: &Options,
     storages: &BTreeMap<String, Arc<Hosted>>,
 ) -> anyhow::Result<Replication> {
-    let Bound(door) = bound;
+    let Prepared { door, source } = prepared;
     let stop = Arc::new(Stop::default());
-    let follows = options.replicate_from.is_some();
+    let follows = source.is_some();
     let mut nodes = BTreeMap::new();
     for (name, hosted) in storages {
         let node = Node::open(name, &hosted.storage, follows, door.is_some());
@@ -98,11 +109,11 @@ pub(crate) fn start(
     }
     nodes.values().for_each(|node: &Arc<Node>| node.introduce(follows));
     let mut threads = Vec::new();
-    if let Some(peer) = &options.replicate_from {
+    if let Some(source) = source {
         for node in nodes.values() {
-            let (node, peer, stop) = (Arc::clone(node), peer.clone(), Arc::clone(&stop));
+            let (node, source, stop) = (Arc::clone(node), source.clone(), Arc::clone(&stop));
             let limits = (options.max_message, options.replicate_blobs);
-            threads.push(spawn("follow", move || following::run(&node, &peer, limits, &stop))?);
+            threads.push(spawn("follow", move || following::run(&node, &source, limits, &stop))?);
         }
     }
     if let Some(door) = door {

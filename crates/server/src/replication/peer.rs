@@ -1,9 +1,17 @@
 //! Where replication listens and connects.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use anyhow::Context as _;
 use codecs::{Address, Endpoint};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, Connection};
+
+use crate::options::Options;
+use crate::tls;
 
 /// `repl://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +43,38 @@ impl fmt::Display for Peer {
         } else {
             write!(f, "repl://{host}:{port}")
         }
+    }
+}
+
+/// Whom to follow, and how to connect there.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) peer: Peer,
+    /// `None`: in the clear.
+    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+impl Source {
+    /// What `options` say, if they name one.
+    pub(super) fn load(options: &Options) -> anyhow::Result<Option<Self>> {
+        let Some(peer) = options.replicate_from.clone() else { return Ok(None) };
+        let tls = match &options.replicate_ca {
+            None => None,
+            Some(authorities) => {
+                let config = tls::load_for_peer(&options.tls, authorities)?;
+                let name = ServerName::try_from(peer.host.clone());
+                let name = name.with_context(|| format!("no certificate is for {}", peer.host))?;
+                Some((config, name))
+            }
+        };
+        Ok(Some(Self { peer, tls }))
+    }
+
+    /// TLS of a new connection.
+    pub(super) fn connection(&self) -> io::Result<Option<Connection>> {
+        let Some((config, name)) = &self.tls else { return Ok(None) };
+        let connection = ClientConnection::new(Arc::clone(config), name.clone());
+        Ok(Some(connection.map_err(io::Error::other)?.into()))
     }
 }
 

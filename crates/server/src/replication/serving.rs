@@ -13,6 +13,7 @@ use replication::limits::{ALIVE_INTERVAL, BLOB_PART_BYTES};
 use replication::primary::{Action, Event, Fed, Found, Link, Now, Settings};
 use replication::{Head, Item, Reason, Record, Refusal};
 use rustix::event::{PollFd, PollFlags};
+use rustls::{ServerConfig, ServerConnection};
 use socket2::Socket;
 use storage::replica::{Feed, Step};
 use storage::{BlobFile, Clock as _, SystemClock, Wake};
@@ -32,16 +33,17 @@ pub(super) struct Door {
     socket: Socket,
     /// With its real port.
     pub(super) url: Peer,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl Door {
-    pub(super) fn open(peer: &Peer) -> anyhow::Result<Self> {
+    pub(super) fn open(peer: &Peer, tls: Option<Arc<ServerConfig>>) -> anyhow::Result<Self> {
         let context = || format!("cannot listen on {peer}");
         let socket = crate::listen::bind_tcp(&peer.host, peer.port).with_context(context)?;
         socket.set_nonblocking(true).with_context(context)?;
         let address = socket.local_addr().with_context(context)?.as_socket();
         let port = address.map_or(peer.port, |address| address.port());
-        Ok(Self { socket, url: Peer { port, ..peer.clone() } })
+        Ok(Self { socket, url: Peer { port, ..peer.clone() }, tls })
     }
 
     /// Accepts secondaries until the server stops, and then waits for the end of all of them.
@@ -57,8 +59,12 @@ impl Door {
                 Ok((socket, address)) => {
                     let peer = crate::listen::peer_name(&address);
                     let (nodes, stop) = (Arc::clone(nodes), Arc::clone(stop));
+                    let tls = self.tls.clone();
                     let serve = move || {
-                        if let Err(error) = serve(socket, &peer, &nodes, message_bytes_max, &stop) {
+                        let channel = channel(socket, tls, message_bytes_max);
+                        let served =
+                            channel.and_then(|channel| serve(channel, &peer, &nodes, &stop));
+                        if let Err(error) = served {
                             info!(peer, "the link to a secondary has ended: {error}");
                         }
                     };
@@ -92,13 +98,16 @@ impl Door {
 /// A pause after what may go on failing, such as a want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-fn serve(
+fn channel(
     socket: Socket,
-    peer: &str,
-    nodes: &Nodes,
+    tls: Option<Arc<ServerConfig>>,
     message_bytes_max: usize,
-    stop: &Stop,
-) -> io::Result<()> {
+) -> io::Result<Channel> {
+    let tls = tls.map(ServerConnection::new).transpose().map_err(io::Error::other)?;
+    Channel::new(socket, tls.map(Into::into), message_bytes_max)
+}
+
+fn serve(channel: Channel, peer: &str, nodes: &Nodes, stop: &Stop) -> io::Result<()> {
     let bell = Bell::new()?;
     stop.tell(&bell);
     let settings = Settings {
@@ -108,7 +117,6 @@ fn serve(
     };
     let began = Instant::now();
     let link = Link::new(settings, now(began));
-    let channel = Channel::new(socket, message_bytes_max)?;
     Serving { peer, nodes, bell, began, link, channel, followed: None }.run(stop)
 }
 

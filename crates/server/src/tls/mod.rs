@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use pem::Pem;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{InconsistentKeys, ServerConfig};
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore, ServerConfig};
 
 use crate::options;
 
@@ -25,14 +25,59 @@ pub(crate) use layer::Layer;
 /// Reads the files that `options` name; `None` without a certificate. Whatever would fail later, at
 /// the first client, fails here.
 pub(crate) fn load(options: &options::Tls) -> anyhow::Result<Option<Arc<ServerConfig>>> {
+    let provider = Arc::new(ring::default_provider());
+    let Some(own) = own_certificate(options, &provider)? else { return Ok(None) };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let builder = match &options.tls_client_ca {
+        Some(path) => builder.with_client_cert_verifier(clients::verifier(path, &provider)?),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(own);
+    // Connections last for days, so there is nothing to gain from resuming a session; and who was
+    // let in once must not get in again without a certificate.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Some(Arc::new(config)))
+}
+
+/// How to connect to another server whose certificate must be signed by an authority in the file
+/// `authorities`; this server shows its own, if it has one.
+pub(crate) fn load_for_peer(
+    options: &options::Tls,
+    authorities: &Path,
+) -> anyhow::Result<Arc<ClientConfig>> {
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(&blocks(authorities)?) {
+        roots.add(authority).with_context(|| {
+            format!("there is an authority in {} that cannot be used", authorities.display())
+        })?;
+    }
+    if roots.is_empty() {
+        bail!("there is no certificate in {}", authorities.display());
+    }
+    let own = own_certificate(options, &provider)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    Ok(Arc::new(match own {
+        Some(own) => builder.with_client_cert_resolver(own),
+        None => builder.with_no_client_auth(),
+    }))
+}
+
+fn own_certificate(
+    options: &options::Tls,
+    provider: &Arc<CryptoProvider>,
+) -> anyhow::Result<Option<Arc<SingleCertAndKey>>> {
     let Some(file) = &options.tls_cert else { return Ok(None) };
     let chain = certificates(&blocks(file)?);
     if chain.is_empty() {
         bail!("there is no certificate in {}", file.display());
     }
-    let provider = Arc::new(ring::default_provider());
     let key_file = options.tls_key.as_deref().unwrap_or(file);
-    let key = key::load(key_file, options.tls_key_password_file.as_deref(), &provider)?;
+    let key = key::load(key_file, options.tls_key_password_file.as_deref(), provider)?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         // Unknown: a kind of key that does not tell its public half.
@@ -46,18 +91,7 @@ pub(crate) fn load(options: &options::Tls) -> anyhow::Result<Option<Arc<ServerCo
             return Err(error).with_context(|| format!("cannot use {}", file.display()));
         }
     }
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()?;
-    let builder = match &options.tls_client_ca {
-        Some(path) => builder.with_client_cert_verifier(clients::verifier(path, &provider)?),
-        None => builder.with_no_client_auth(),
-    };
-    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-    // Connections last for days, so there is nothing to gain from resuming a session; and who was
-    // let in once must not get in again without a certificate.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(Some(Arc::new(config)))
+    Ok(Some(Arc::new(SingleCertAndKey::from(certified))))
 }
 
 /// The PEM blocks of a file, of whatever kinds.

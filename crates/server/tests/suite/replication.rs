@@ -5,10 +5,11 @@ use std::path::Path;
 use protocol::{Failure, Loaded, Oid, Reply, Request, Tid};
 use tempfile::TempDir;
 use testkit::server::ServerProcess;
+use testkit::tls::{self, Certificates};
 
 use super::start::refusal;
 use super::zeo::Client;
-use super::{ANYWHERE, serve_in};
+use super::{ANYWHERE, IN_MEMORY, serve_in};
 
 const FILE: &str = "--storage=1=file:data";
 
@@ -159,4 +160,45 @@ fn a_secondary_alone_takes_no_writes() {
     let next = Client::register(primary.server.connect(0), "1").commit(2, Tid::ZERO, b"more");
     let secondary = secondary.restarted(Some(&primary));
     drop(secondary.reader(next));
+}
+
+/// Links are encrypted as clients' connections are, and wait for nobody's certificate in vain.
+#[test]
+fn secondaries_show_certificates_where_clients_must() {
+    let certificates = Certificates::shared();
+    let directory = tempfile::tempdir().unwrap();
+    let files = certificates.write(directory.path());
+    let mut arguments: Vec<&str> = files.iter().map(String::as_str).collect();
+    arguments.extend([ANYWHERE, IN_MEMORY]);
+    let door = "--replicate-to=repl://127.0.0.1:0";
+    let primary = serve_in(directory.path(), &[&arguments[..], &[door]].concat());
+    let writer = tls::connect(&primary.urls()[0], &certificates.client);
+    let mut writer = Client::register(writer, "1");
+    // More than a socket takes at once.
+    let tid = writer.commit(1, Tid::ZERO, &vec![7; 9 << 20]);
+    let from = primary.urls().iter().find(|url| url.starts_with("repl://")).unwrap();
+    let from = format!("--replicate-from={from}");
+
+    let trusting = [from.as_str(), "--replicate-ca=authority.pem"];
+    let secondary = serve_in(directory.path(), &[&arguments[..], &trusting].concat());
+    let connect = || tls::connect(&secondary.urls()[0], &certificates.client);
+    let (mut reader, mut last) = Client::try_register(connect(), "1", true).unwrap();
+    while last < tid {
+        last = reader.invalidation().0;
+    }
+    assert_eq!(load(&mut reader, 1), (tid, vec![7; 9 << 20]));
+
+    let stranger = serve_in(directory.path(), &[&[ANYWHERE, IN_MEMORY], &trusting[..]].concat());
+    stranger.wait_for_log("CertificateRequired");
+    let unencrypted = serve_in(directory.path(), &[ANYWHERE, IN_MEMORY, &from]);
+    unencrypted.wait_for_log("is lost");
+    for server in [&stranger, &unencrypted] {
+        let (_, last) = Client::try_register(server.connect(0), "1", true).unwrap();
+        assert_eq!(last, Tid::ZERO);
+    }
+    let next = writer.commit(2, Tid::ZERO, b"more");
+    assert_eq!(reader.invalidation().0, next);
+    for server in [stranger, unencrypted, secondary, primary] {
+        server.stop();
+    }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Bench {
     server: Option<ServerProcess>,
     /// Of the running server, in the order of [`Dialect::ALL`].
     doors: Vec<Door>,
+    /// Where other servers can follow it.
+    followed_at: Option<String>,
     directory: TempDir,
     has_blobs: bool,
 }
@@ -55,16 +57,36 @@ impl Bench {
 
     /// With a blob directory.
     pub(crate) fn start_with_blobs(setup: &Setup) -> Self {
+        Self::start_with_blobs_and(setup, &[])
+    }
+
+    fn start_with_blobs_and(setup: &Setup, more: &[&str]) -> Self {
         let mut bench = Self::idle(setup);
         bench.has_blobs = true;
-        bench.launch(&[]);
+        bench.launch(more);
         bench
+    }
+
+    /// With a blob directory, for others to follow.
+    pub(crate) fn start_primary(setup: &Setup) -> Self {
+        Self::start_with_blobs_and(setup, &["--replicate-to=repl://127.0.0.1:0"])
+    }
+
+    /// The same, and follows this one.
+    pub(crate) fn start_secondary(&self, setup: &Setup) -> Self {
+        let url = self.followed_at.as_ref().expect("it was started for that");
+        let from = format!("--replicate-from={url}");
+        let mut more = vec!["--replicate-to=repl://127.0.0.1:0", &from];
+        if setup.socket == SocketKind::Tls {
+            more.push("--replicate-ca=authority.pem");
+        }
+        Self::start_with_blobs_and(setup, &more)
     }
 
     fn idle(setup: &Setup) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let doors = Vec::new();
-        Self { setup: *setup, server: None, doors, directory, has_blobs: false }
+        let (doors, followed_at) = (Vec::new(), None);
+        Self { setup: *setup, server: None, doors, followed_at, directory, has_blobs: false }
     }
 
     /// A connection that has chosen the storage, in the dialect under test.
@@ -152,7 +174,10 @@ impl Bench {
         let server = ServerProcess::start(self.setup.program, &arguments, self.directory.path());
         let parsed = |url: &String| url.parse().expect("the server prints URLs");
         let parsed = |url| Door { endpoint: parsed(url), tls };
-        self.doors = server.urls().iter().map(parsed).collect();
+        let of_peers = |url: &&String| url.starts_with("repl://");
+        self.followed_at = server.urls().iter().find(of_peers).cloned();
+        let of_clients = server.urls().iter().filter(|url| !of_peers(url));
+        self.doors = of_clients.map(parsed).collect();
         self.server = Some(server);
     }
 

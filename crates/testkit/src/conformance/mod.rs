@@ -22,6 +22,7 @@ pub mod packs;
 pub mod past;
 pub mod reads;
 pub mod refusals;
+pub mod replication;
 pub mod undo;
 pub mod waiting;
 
@@ -147,6 +148,7 @@ macro_rules! conformance {
             packs::any_time_may_be_packed_to,
             packs::a_reader_may_pack_and_all_hear_of_it,
             packs::what_is_packed_cannot_be_undone,
+            replication::a_secondary_has_what_its_primary_has_and_blobs,
             refusals::a_read_only_server_refuses_writers,
             refusals::a_read_only_connection_cannot_write,
             refusals::an_unknown_storage_is_refused,
