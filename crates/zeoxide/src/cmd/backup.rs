@@ -30,11 +30,12 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<End> {
     let interrupt = Interrupt::catch()?;
+    moving::check_apart(&options.dir, &options.repository, "a repository needs one of its own")?;
     let mut source = StoreSource::open(&options.dir, options.blobs.as_deref())?;
     let blobs = repository_blobs(&options.repository);
     let wants_blobs = options.blobs.is_some() || blobs.exists();
     let blobs = wants_blobs.then_some(blobs.as_path());
-    moving::check_apart(options.blobs.as_deref(), blobs)?;
+    moving::check_blobs_apart(options.blobs.as_deref(), blobs)?;
     let mut sink = StoreSink::open(&options.repository, blobs, options.links.transfer())
         .context("cannot back up")?;
     let had = sink.last_tid();

@@ -37,7 +37,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<End> {
     let interrupt = Interrupt::catch()?;
     let (blobs, blobs_to) = (options.blobs.as_deref(), options.blobs_to.as_deref());
-    moving::check_apart(blobs, blobs_to)?;
+    moving::check_blobs_apart(blobs, blobs_to)?;
     let mut source = StoreSource::open(&options.dir, blobs)?;
     let sink = if options.to.exists() {
         FileSink::append(&options.to)

@@ -36,7 +36,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<End> {
     let interrupt = Interrupt::catch()?;
-    moving::check_apart(options.blobs_from.as_deref(), options.blobs.as_deref())?;
+    moving::check_blobs_apart(options.blobs_from.as_deref(), options.blobs.as_deref())?;
     let mut source = open(options)?;
     let blobs = options.blobs.as_deref();
     let mut sink =

@@ -108,17 +108,18 @@ pub(crate) fn tell_extensions(extensions: Extensions) {
     }
 }
 
-/// One folder for both would be changed while it is read.
-pub(crate) fn check_apart(from: Option<&Path>, to: Option<&Path>) -> Result<()> {
-    if let (Some(from), Some(to)) = (from, to)
-        && let (Ok(one), Ok(other)) = (from.canonicalize(), to.canonicalize())
+/// One blob directory for both would be changed while it is read.
+pub(crate) fn check_blobs_apart(from: Option<&Path>, to: Option<&Path>) -> Result<()> {
+    let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
+    check_apart(from, to, "blobs need one of their own (--link makes it quick)")
+}
+
+/// Refuses what would be copied onto itself; `why` it needs two directories.
+pub(crate) fn check_apart(from: &Path, to: &Path, why: &str) -> Result<()> {
+    if let (Ok(one), Ok(other)) = (from.canonicalize(), to.canonicalize())
         && one == other
     {
-        bail!(
-            "{} and {} are the same directory: blobs need one of their own (--link makes it quick)",
-            from.display(),
-            to.display()
-        );
+        bail!("{} and {} are the same directory: {why}", from.display(), to.display());
     }
     Ok(())
 }

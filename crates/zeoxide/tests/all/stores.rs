@@ -114,6 +114,20 @@ fn write_with_other_end(path: &Path) {
     assert!(!same(path, &data("undos.fs")));
 }
 
+/// It would say that all is backed up.
+#[test]
+fn a_storage_is_not_its_own_repository() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("dir");
+    good([Path::new("import"), &data("undos.fs"), &dir]);
+    let again = folder.path().join("../").join(folder.path().file_name().unwrap()).join("dir");
+    for repository in [&dir, &again] {
+        let (status, text, errors) = run([Path::new("backup"), &dir, repository]);
+        assert_eq!((status, text.as_str()), (1, ""));
+        assert!(errors.contains("are the same directory"), "{errors}");
+    }
+}
+
 /// As a server has it.
 #[test]
 fn a_storage_in_use_is_read_and_not_written() {
