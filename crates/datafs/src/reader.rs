@@ -15,6 +15,7 @@ use crate::format::{
 use crate::input::Input;
 
 mod seek;
+mod superseded;
 
 /// Reads a file from the front, or from where it is told to start.
 ///

@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<End> {
         let magic = if options.python2 { Magic::Python2 } else { Magic::Python3 };
         FileSink::create(&options.to, magic)
     };
-    let mut sink = sink.context("cannot export")?;
+    let mut sink = sink.context("cannot export")?.with_last_only();
     if let Some(folder) = blobs_to {
         sink = sink.with_blobs(BlobFolder::create(folder)?, options.links.transfer());
     }

@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result};
 
 use super::moving::{self, Links};
 use crate::End;
-use crate::copy::{BlobFolder, FileSource, StoreSink, StoreSource};
+use crate::copy::{BlobFolder, Changed, FileSource, StoreSink, StoreSource};
 use crate::interrupt::Interrupt;
+use crate::text::time;
 
 /// Bring the transactions of a Data.fs into a storage
 ///
@@ -47,9 +48,6 @@ pub(crate) fn run(options: &Options) -> Result<End> {
     let copied = copied?;
     closed?;
     moving::tell("imported", copied);
-    if source.undone > 0 {
-        println!("left out {} transactions that are marked as undone", source.undone);
-    }
     if copied.interrupted {
         println!("not all of it: the same command goes on");
         return Ok(End::Interrupted);
@@ -59,14 +57,34 @@ pub(crate) fn run(options: &Options) -> Result<End> {
     }
     if options.no_check {
         moving::tell_extensions(extensions);
+        tell_left_out(&source);
         return Ok(End::Good);
     }
     let mut copy = StoreSource::open(&options.dir, blobs)?;
-    moving::check(&mut open(options)?, &mut copy, &interrupt)
+    let mut original = open(options)?;
+    let end = moving::check(&mut original, &mut copy, &interrupt)?;
+    tell_left_out(&original);
+    Ok(end)
+}
+
+/// Says what `source` did not show.
+fn tell_left_out(source: &FileSource) {
+    if source.undone > 0 {
+        println!("left out {} transactions that are marked as undone", source.undone);
+    }
+    let Changed { count, first } = source.superseded;
+    if let Some(first) = first {
+        println!(
+            "left out {count} records that another one of the same object follows in their \
+             transaction (ZEO's server writes those of blobs twice): an export does not have them; \
+             the first is in transaction {first} ({})",
+            time(first)
+        );
+    }
 }
 
 fn open(options: &Options) -> Result<FileSource> {
-    let source = FileSource::open(&options.from)?;
+    let source = FileSource::open(&options.from)?.with_last_only();
     Ok(match &options.blobs_from {
         Some(folder) => source.with_blobs(BlobFolder::open(folder)?),
         None => source,

@@ -1,12 +1,13 @@
 //! `Data.fs` files as sources and sinks.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use datafs::{Magic, Reader, Record, Status, Torn, Transaction, Writer, extension};
 use protocol::{Oid, Tid};
 
-use super::{BlobFolder, Encoding, Extent, Head, Sink, Source, Transfer};
+use super::{BlobFolder, Changed, Encoding, Extent, Head, Sink, Source, Transfer};
 
 /// A file that is read.
 #[derive(Debug)]
@@ -17,14 +18,37 @@ pub(crate) struct FileSource {
     /// Of what was read last.
     tid: Tid,
     oid: Oid,
-    /// Transactions that were passed over, as FileStorage does not show them.
+    /// Transactions that were passed over since the last seek, as FileStorage does not show them.
     pub(crate) undone: u64,
+    /// See [`Self::with_last_only`].
+    last_only: bool,
+    /// Where records of the transaction begin that are passed over.
+    passed_over: HashSet<u64>,
+    /// Records that were passed over since the last seek.
+    pub(crate) superseded: Changed,
 }
 
 impl FileSource {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let (reader, path) = (Reader::open(path)?, path.to_owned());
-        Ok(Self { path, reader, blobs: None, tid: Tid::ZERO, oid: Oid(0), undone: 0 })
+        Ok(Self {
+            path,
+            reader,
+            blobs: None,
+            tid: Tid::ZERO,
+            oid: Oid(0),
+            undone: 0,
+            last_only: false,
+            passed_over: HashSet::new(),
+            superseded: Changed::default(),
+        })
+    }
+
+    /// Shows what a storage of ours keeps: of an object's records in one transaction the last,
+    /// which is the one that FileStorage shows.
+    pub(crate) fn with_last_only(mut self) -> Self {
+        self.last_only = true;
+        self
     }
 
     /// A record has a blob where there is a file for it.
@@ -53,6 +77,7 @@ impl Source for FileSource {
     }
 
     fn seek_after(&mut self, tid: Tid) -> Result<bool> {
+        (self.undone, self.superseded) = (0, Changed::default());
         Ok(self.reader.seek_after(tid)?)
     }
 
@@ -61,6 +86,9 @@ impl Source for FileSource {
             let transaction = at.transaction;
             if transaction.status != Status::Undone {
                 self.tid = transaction.tid;
+                if self.last_only {
+                    self.passed_over = self.reader.superseded()?;
+                }
                 return Ok(Some(Head { transaction, encoding: Encoding::Pickle }));
             }
             self.undone += 1;
@@ -69,9 +97,15 @@ impl Source for FileSource {
     }
 
     fn next_record(&mut self) -> Result<Option<Record>> {
-        let record = self.reader.next_record()?.map(|at| at.record);
-        self.oid = record.as_ref().map_or(Oid(0), |record| record.oid);
-        Ok(record)
+        while let Some(at) = self.reader.next_record()? {
+            if self.passed_over.contains(&at.offset) {
+                self.superseded.add(self.tid);
+                continue;
+            }
+            self.oid = at.record.oid;
+            return Ok(Some(at.record));
+        }
+        Ok(None)
     }
 
     fn blob(&self) -> Result<Option<PathBuf>> {
@@ -87,6 +121,8 @@ pub(crate) struct FileSink {
     blobs: Option<(BlobFolder, Transfer)>,
     /// Of the transaction that is begun.
     tid: Tid,
+    /// See [`FileSource::with_last_only`].
+    last_only: bool,
 }
 
 impl FileSink {
@@ -101,7 +137,13 @@ impl FileSink {
     }
 
     fn new(path: &Path, writer: Writer) -> Self {
-        Self { path: path.to_owned(), writer, blobs: None, tid: Tid::ZERO }
+        Self { path: path.to_owned(), writer, blobs: None, tid: Tid::ZERO, last_only: false }
+    }
+
+    /// It gets what a storage of ours has, and is read back as such.
+    pub(crate) fn with_last_only(mut self) -> Self {
+        self.last_only = true;
+        self
     }
 
     pub(crate) fn with_blobs(mut self, folder: BlobFolder, how: Transfer) -> Self {
@@ -120,7 +162,8 @@ impl Sink for FileSink {
     }
 
     fn read_back(&self) -> Result<Box<dyn Source>> {
-        Ok(Box::new(FileSource::open(&self.path)?))
+        let source = FileSource::open(&self.path)?;
+        Ok(Box::new(if self.last_only { source.with_last_only() } else { source }))
     }
 
     fn begin(&mut self, head: &Head) -> Result<()> {
