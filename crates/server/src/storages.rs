@@ -86,8 +86,22 @@ pub(crate) fn beside(data_fs: &Path) -> PathBuf {
     path.into()
 }
 
+/// How the data of a `Data.fs` come into `directory`, and its blobs, which cannot follow later, into
+/// `blobs`.
+pub(crate) fn import_command(data_fs: &Path, directory: &Path, blobs: Option<&Path>) -> String {
+    let command = format!("'zeoxide import {} {}", data_fs.display(), directory.display());
+    match blobs {
+        None => format!("{command}'"),
+        Some(blobs) => format!(
+            "{command} --blobs-from OLD --blobs {}', where OLD is to where that directory was moved \
+             before",
+            blobs.display()
+        ),
+    }
+}
+
 /// A new storage beside a `Data.fs` that has transactions would look like the loss of them all.
-fn check_beside(directory: &Path) -> anyhow::Result<()> {
+fn check_beside(directory: &Path, blobs: Option<&Path>) -> anyhow::Result<()> {
     let data_fs = directory.to_str().and_then(|path| path.strip_suffix(BESIDE)).map(Path::new);
     let Some(data_fs) = data_fs else { return Ok(()) };
     let bytes = match fs::metadata(data_fs) {
@@ -100,10 +114,11 @@ fn check_beside(directory: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!(
-        "{0} has data, and {1}, where they belong now, has none: bring them over with \
-         'zeoxide import {0} {1}' (docs/moving.md), or move {0} away to begin with an empty database",
+        "{0} has data, and {1}, where they belong now, has none: bring them over with {2} \
+         (docs/moving.md), or move {0} away to begin with an empty database",
         data_fs.display(),
-        directory.display()
+        directory.display(),
+        import_command(data_fs, directory, blobs)
     );
 }
 
@@ -126,7 +141,7 @@ pub(crate) fn open(options: &Options) -> anyhow::Result<BTreeMap<String, Arc<Hos
         let one = storage::prepare(location, options.storage_options(), &disk);
         let one = one.with_context(|| context(name))?;
         if let (true, Kind::File(directory)) = (one.is_new(), &location.kind) {
-            check_beside(directory).with_context(|| context(name))?;
+            check_beside(directory, location.blobs.as_deref()).with_context(|| context(name))?;
         }
         prepared.push((name, one));
     }

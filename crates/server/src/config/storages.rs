@@ -1,10 +1,12 @@
 //! The storages of `zeo.conf`.
 
+use std::path::Path;
+
 use super::Settings;
 use super::keys::{Keys, has_no_effect};
 use super::place::{Notice, Place, Wrong};
 use super::zconfig::Section;
-use crate::storages::beside;
+use crate::storages::{beside, import_command};
 
 /// What a storage section comes down to, whatever is around it.
 struct Storage {
@@ -130,8 +132,8 @@ fn read_file(section: &Section, notices: &mut Vec<Notice>) -> Result<Storage, Wr
     let mut keys = Keys::of(section);
     let file = path(&keys.require("path")?.value);
     let directory = beside(file.as_ref());
-    notices.push(section.at.note(left_alone(&file)));
     let blobs = keys.take("blob-dir")?.map(|key| path(&key.value)).filter(|path| !path.is_empty());
+    notices.push(section.at.note(left_alone(&file, blobs.as_deref())));
     let read_only = keys.truth("read-only")?.is_some_and(|(_, on)| on);
     for (name, warn_of, why) in [
         ("create", true, "never empties a database here: one that is not there is created anyway"),
@@ -151,13 +153,14 @@ fn read_file(section: &Section, notices: &mut Vec<Notice>) -> Result<Storage, Wr
     Ok(Storage { url: format!("file:{}", directory.display()), blobs, read_only })
 }
 
-/// What becomes of a `Data.fs` that somebody names.
-pub(crate) fn left_alone(file: &str) -> String {
+/// What becomes of a `Data.fs` that somebody names, and of its blobs, in `blobs`.
+pub(crate) fn left_alone(file: &str, blobs: Option<&str>) -> String {
     let directory = beside(file.as_ref());
     format!(
-        "{file} itself is neither read nor written: the data are in {0}; 'zeoxide import {file} {0}' \
-         brings there what the file has (docs/moving.md)",
-        directory.display()
+        "{file} itself is neither read nor written: the data are in {}; what the file has comes there \
+         by {} (docs/moving.md)",
+        directory.display(),
+        import_command(file.as_ref(), &directory, blobs.map(Path::new))
     )
 }
 

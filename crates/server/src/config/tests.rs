@@ -63,6 +63,7 @@ fn the_file_of_plones_image_becomes_options() {
     assert!(notices.iter().all(|one| one.starts_with("note ")), "{notices:?}");
     assert_eq!(notices.len(), 3);
     assert!(notices[0].contains("Data.fs itself is neither read nor written"), "{notices:?}");
+    assert!(notices[0].contains(" --blobs-from OLD --blobs /data/blobstorage'"), "{notices:?}");
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn settle(options: &mut Options, matches: &ArgMatches, notices: &mut Vec<Notice>
         let kind = storage::Kind::File(beside(file));
         let location = storage::Location { kind, blobs: None };
         options.storage.push(Named { name: (index + 1).to_string(), location });
-        let what = config::left_alone(&file.display().to_string());
+        let what = config::left_alone(&file.display().to_string(), None);
         notices.push(Place::named("--filename").note(what));
     }
 }

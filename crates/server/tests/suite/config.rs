@@ -237,6 +237,10 @@ fn a_database_that_was_not_imported_is_not_taken_for_an_empty_one() {
             "{line}"
         );
     }
+    let with_blobs = "--storage=1=file:Data.fs.zeoxide?blobs=blobs";
+    let line = refusal(root.path(), &[ANYWHERE, with_blobs]);
+    let command = "'zeoxide import Data.fs Data.fs.zeoxide --blobs-from OLD --blobs blobs'";
+    assert!(line.contains(command), "{line}");
     // Nor is one where somebody only made the directory.
     fs::create_dir(root.path().join("Data.fs.zeoxide")).unwrap();
     refusal(root.path(), &[ANYWHERE, "-f", "Data.fs"]);

@@ -23,6 +23,8 @@ pub(crate) struct Options {
     /// The storage, made if it is not there: what a server is given as file:DIR
     dir: PathBuf,
     /// The file's blob directory, in the layout 'bushy' or 'lawn'
+    ///
+    /// Without it nothing has a blob, and those of what is imported cannot be added later.
     #[arg(long, value_name = "BLOBDIR", requires = "blobs")]
     blobs_from: Option<PathBuf>,
     /// The storage's blob directory: what a server is given as file:DIR?blobs=BLOBS
@@ -48,6 +50,9 @@ pub(crate) fn run(options: &Options) -> Result<End> {
     let copied = copied?;
     closed?;
     moving::tell("imported", copied);
+    if options.blobs_from.is_none() {
+        println!("no blobs were looked for: --blobs-from says where those of the file are");
+    }
     if copied.interrupted {
         println!("not all of it: the same command goes on");
         return Ok(End::Interrupted);

@@ -152,6 +152,10 @@ fn difference_of_blobs(
     let bytes = |path: &Path| {
         fs::metadata(path).map(|blob| blob.len()).with_context(|| path.display().to_string())
     };
-    let same = wanted.map(bytes).transpose()? == found.map(bytes).transpose()?;
-    Ok((!same).then_some("has another blob"))
+    let (wanted, found) = (wanted.map(bytes).transpose()?, found.map(bytes).transpose()?);
+    let difference = match found {
+        None => "has no blob",
+        Some(_) => "has another blob",
+    };
+    Ok((wanted != found).then_some(difference))
 }

@@ -352,9 +352,17 @@ fn blobs_go_where_their_records_go() {
         assert_eq!(status, 0, "{text}{errors}");
         text
     };
+    // Who forgets them is told, also when it is too late for them.
+    let text = done(at("import", &["from.fs", "without"]));
+    assert!(text.contains("no blobs were looked for"), "{text}");
+    let blobs = ["from.fs", "without", "--blobs-from", "lawn", "--blobs", "late"];
+    let (status, text, _) = at("import", &blobs);
+    assert_eq!(status, 1);
+    assert!(text.contains("0000012c has no blob"), "{text}");
     let blobs = ["from.fs", "dir", "--blobs-from", "lawn", "--blobs", "blobs"];
     let text = done(at("import", &blobs));
     assert!(text.contains(", 3 blobs"), "{text}");
+    assert!(!text.contains("no blobs were looked for"), "{text}");
     let (status, _, errors) = at("backup", &["dir", "other"]);
     assert_eq!(status, 1);
     assert!(errors.contains("--blobs must say where blobs are"), "{errors}");
