@@ -15,7 +15,7 @@ use crate::commit::deadlines::Deadlines;
 use crate::commit::publish::Publisher;
 use crate::commit::spill::SpillPool;
 use crate::core::{Core, NativeStorage};
-use crate::directory::Directory;
+use crate::directory::{Directory, FORMAT};
 use crate::disk::Disk;
 use crate::index::Index;
 use crate::locks::LockManager;
@@ -294,7 +294,7 @@ impl Parts {
     }
 }
 
-/// Why a storage cannot be opened.
+/// Why a storage cannot be opened. Each tells all of it, and so has no source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -321,7 +321,7 @@ pub enum OpenError {
         what: String,
     },
     /// A file that must be there is not.
-    #[error("{}: missing", .0.display())]
+    #[error("{}: missing{}", .0.display(), what_is_missing(.0))]
     Missing(PathBuf),
     /// A file is not as it was written.
     #[error("{}: damaged at offset {offset}: {what}; nothing was changed", path.display())]
@@ -334,38 +334,47 @@ pub enum OpenError {
         what: &'static str,
     },
     /// A file cannot be read.
-    #[error("{}: cannot read at offset {offset}: {source}", path.display())]
+    #[error("{}: cannot read at offset {offset}: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The first byte of what cannot be read.
         offset: u64,
         /// What the operating system says.
-        source: io::Error,
+        error: io::Error,
     },
     /// The operating system refuses.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// What it says.
-        source: io::Error,
+        error: io::Error,
     },
     /// No thread can be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }
 
+/// Who looks for a storage in a wrong place has not heard of the file.
+fn what_is_missing(path: &Path) -> &'static str {
+    if path.ends_with(FORMAT) {
+        ", which is in the directory of every storage; nothing was changed"
+    } else {
+        ""
+    }
+}
+
 impl OpenError {
     /// For `map_err`.
     pub(crate) fn io(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
-        move |source| Self::Io { path: path.clone(), source }
+        move |error| Self::Io { path: path.clone(), error }
     }
 
     /// For `map_err` of a read.
     pub(crate) fn read(path: &Path, offset: u64) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
-        move |source| Self::Read { path: path.clone(), offset, source }
+        move |error| Self::Read { path: path.clone(), offset, error }
     }
 }

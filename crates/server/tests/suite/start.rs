@@ -145,7 +145,13 @@ fn no_storage_is_touched_when_another_one_is_refused() {
     fs::create_dir_all(mine.join("tmp")).unwrap();
     fs::write(mine.join("tmp/letter"), "dear").unwrap();
     std::os::unix::fs::symlink("loop", directory.path().join("loop")).unwrap();
-    for (other, why) in [("mine", "neither empty nor"), ("loop", "symbolic links")] {
+    fs::write(directory.path().join("Data.fs"), "FS21").unwrap();
+    let others = [
+        ("mine", "neither empty nor"),
+        ("loop", "symbolic links"),
+        ("Data.fs", "Data.fs: Not a directory"),
+    ];
+    for (other, why) in others {
         let other = format!("--storage=2=file:{other}");
         let line = refusal(
             directory.path(),

@@ -68,7 +68,8 @@ impl Disk for RealDisk {
     }
 
     fn check_writable(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK)?)
+        // A file would lack a permission, which is not what is wrong with it.
+        Ok(rustix::fs::access(path.join("."), Access::WRITE_OK | Access::EXEC_OK)?)
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {

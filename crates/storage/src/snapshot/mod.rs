@@ -182,8 +182,8 @@ fn read(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Content, OpenError> {
 fn may_pass(error: &OpenError) -> bool {
     match error {
         OpenError::Damaged { .. } | OpenError::Missing(_) | OpenError::Foreign(_) => true,
-        OpenError::Io { source, .. } | OpenError::Read { source, .. } => {
-            matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+        OpenError::Io { error, .. } | OpenError::Read { error, .. } => {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
         }
         _ => false,
     }

@@ -130,7 +130,7 @@ impl Check<'_> {
     fn refused(&mut self, error: OpenError) -> Result<(), OpenError> {
         let (path, offset, what) = match error {
             OpenError::Damaged { path, offset, what } => (path, Some(offset), what.to_owned()),
-            OpenError::Read { path, offset, source } => (path, Some(offset), source.to_string()),
+            OpenError::Read { path, offset, error } => (path, Some(offset), error.to_string()),
             OpenError::Missing(path) if !path.ends_with(FORMAT) => {
                 (path, None, "it is missing".to_owned())
             }

@@ -153,4 +153,9 @@ fn a_directory_without_a_storage_is_an_error() {
     let (status, text, errors) = run([Path::new("verify"), folder.path()]);
     assert_eq!((status, text.as_str()), (1, ""));
     assert!(errors.contains("format: missing"), "{errors}");
+    assert!(errors.contains("in the directory of every storage"), "{errors}");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let (status, _, errors) = run([Path::new("tail"), &file]);
+    assert_eq!((status, errors.matches("Not a directory").count()), (1, 1), "{errors}");
 }
