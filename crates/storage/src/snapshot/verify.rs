@@ -224,8 +224,9 @@ impl Check<'_> {
             let is_whole = checked.faults.is_empty() && checked.torn.is_none();
             let last = checked.last.or(part.previous).filter(|_| is_whole && !checked.interrupted);
             before = last.map(|last| (part, last));
+            let advice = if index.is_some() { UNREADABLE } else { DAMAGED };
             for (offset, what) in checked.faults {
-                self.fault(part.path.clone(), Some(offset), what, DAMAGED);
+                self.fault(part.path.clone(), Some(offset), what, advice);
             }
             if let Some((offset, what)) = misplaced {
                 self.fault(part.path.clone(), Some(offset), what, REINDEX);
@@ -333,6 +334,8 @@ fn is_indexed(index: &Index, oid: Oid, tid: Tid) -> bool {
 
 const DAMAGED: &str = "a server refuses to start with it: restore the storage from a backup, or copy \
                        from another server what is lost";
+const UNREADABLE: &str = "a server starts with it, and fails who reads that: restore the storage from a \
+                          backup, or copy from another server what is lost";
 const REMADE: &str = "nothing is lost: the next start of a server reads the segment in its place";
 const REINDEX: &str =
     "stop the server, and remove the .idx files: its next start reads the segments";

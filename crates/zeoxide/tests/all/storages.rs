@@ -85,6 +85,24 @@ fn verify_tells_what_is_wrong_with_a_storage_and_what_to_do() {
     assert_eq!((status, &found["problem_count"]), (1, &1.into()));
     let segment = made.data().join("segments/00000001.log");
     let mut bytes = std::fs::read(&segment).unwrap();
+    // The first record's data, which the index file covers.
+    let data = bytes.windows(3).position(|window| window == b"one").unwrap();
+    let whole = bytes.clone();
+    bytes[data] ^= 1;
+    std::fs::write(&segment, &bytes).unwrap();
+    let (status, text, _) = run([Path::new("verify"), &made.data()]);
+    assert_eq!(status, 1);
+    assert!(text.contains("checksum is wrong; a server starts with it"), "{text}");
+    // As a start finds it.
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    assert!(storage::Snapshot::open(&disk, &made.data(), None).is_ok());
+    // Without that, it is read by the start.
+    std::fs::remove_file(segment.with_extension("idx")).unwrap();
+    let (status, text, _) = run([Path::new("verify"), &made.data()]);
+    assert_eq!(status, 1);
+    assert!(text.contains("a server refuses to start with it"), "{text}");
+    assert!(storage::Snapshot::open(&disk, &made.data(), None).is_err());
+    bytes = whole;
     bytes[70] ^= 1;
     std::fs::write(&segment, bytes).unwrap();
     let (status, text, _) = run([Path::new("verify"), &made.data()]);
