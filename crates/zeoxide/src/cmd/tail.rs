@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use storage::Snapshot;
@@ -25,7 +25,8 @@ pub(crate) struct Options {
     transactions: u64,
     /// Go on with those that come, until interrupted
     ///
-    /// Each time that something has come, the storage's indexes are read, as at a start of its server.
+    /// When something has come, the storage's indexes are read, as at a start of its server: at
+    /// most for a tenth of the time, so what comes to a large storage is shown some seconds later.
     #[arg(short, long)]
     follow: bool,
     /// Print transactions only
@@ -44,7 +45,9 @@ pub(crate) fn run(options: &Options) -> Result<End> {
     let mut out = BufWriter::new(io::stdout().lock());
     // Looked at first: what comes while the storage is read is seen as new the next time.
     let mut seen = newest_segment(&options.dir);
+    let mut begun = Instant::now();
     let mut snapshot = Snapshot::open(&disk, &options.dir, None)?;
+    let mut rest = begun.elapsed() * REST;
     let mut from =
         snapshot.from_end(options.transactions)?.unwrap_or_else(|| snapshot.last_tid().next());
     loop {
@@ -63,13 +66,15 @@ pub(crate) fn run(options: &Options) -> Result<End> {
                 return Ok(End::Interrupted);
             }
             let newest = newest_segment(&options.dir);
-            if newest != seen {
+            if newest != seen && begun.elapsed() >= rest {
                 break newest;
             }
             thread::sleep(INTERVAL);
         };
         seen = newest;
+        begun = Instant::now();
         snapshot = Snapshot::open(&disk, &options.dir, None)?;
+        rest = begun.elapsed() * REST;
     }
 }
 
@@ -81,5 +86,8 @@ fn newest_segment(dir: &Path) -> Option<(PathBuf, u64)> {
     let bytes = path.metadata().ok()?.len();
     Some((path, bytes))
 }
+
+/// So many times as long as the indexes took passes before they are read again.
+const REST: u32 = 10;
 
 const INTERVAL: Duration = Duration::from_millis(200);
