@@ -89,7 +89,7 @@ impl Disk for RealDisk {
             .truncate(false)
             .open(path)?;
         file.try_lock().map_err(io::Error::from)?;
-        Ok(Box::new(RealLock { _file: file }))
+        Ok(Box::new(RealLock(file)))
     }
 }
 
@@ -99,11 +99,17 @@ const OWNER_READS: u32 = 0o400;
 
 /// The lock is the open file description's, so it ends with the process, however that ends.
 #[derive(Debug)]
-struct RealLock {
-    _file: fs::File,
-}
+struct RealLock(fs::File);
 
 impl Lock for RealLock {}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that another thread starts has it open, too,
+        // until it executes its program. Should this fail, closing is what there is.
+        let _unlocked = self.0.unlock();
+    }
+}
 
 #[derive(Debug)]
 struct RealFile(fs::File);
@@ -161,5 +167,23 @@ impl File for RealFile {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_where_a_child_process_still_has_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let file = fs::File::create(&path).unwrap();
+        file.try_lock().unwrap();
+        let _childs = file.try_clone().unwrap();
+        let lock = RealLock(file);
+        assert_eq!(RealDisk.lock(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(lock);
+        RealDisk.lock(&path).unwrap();
     }
 }
