@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/report.rs"]
+mod report;
 mod support;
 
 use std::os::unix::process::ExitStatusExt;
@@ -41,8 +43,11 @@ fn a_panic_of_a_thread_ends_the_process() {
         let storage = support::open_with(&disk, small(), clock).unwrap();
         // One of the pool's threads notices that there is no space, and releases the locks.
         disk.inject(Fault::full(Call::Reserve).forever());
+        let reports = report::all_reports();
         let inbox = Inbox::new();
         assert!(inbox.commit(&*storage, &[(Oid(1), Tid::ZERO, b"no space")]).is_err());
+        let reports = reports.lock().unwrap().join("\n");
+        assert!(reports.contains("no space for the transaction"), "{reports}");
         disk.clear_faults();
         inbox.commit(&*storage, &[(Oid(1), Tid::ZERO, b"never answered")]).unwrap();
         return;

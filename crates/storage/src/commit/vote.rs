@@ -138,6 +138,8 @@ impl Core {
                 }
             }
             Err(failure) => {
+                // Whoever minds the disk is not the client.
+                tracing::error!("{failure}; the transaction was refused");
                 core.release(pending.owner);
                 core.refuse(pending, Err(failure));
             }

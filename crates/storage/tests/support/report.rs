@@ -1,5 +1,7 @@
 //! Hears what the storage reports.
 
+#![allow(dead_code, reason = "each test file compiles its own copy")]
+
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +15,13 @@ pub(crate) fn reports(work: impl FnOnce()) -> Vec<String> {
     tracing::subscriber::with_default(Listener(Arc::clone(&lines)), work);
     let mut lines = lines.lock().unwrap();
     std::mem::take(&mut *lines)
+}
+
+/// What is reported on all threads from now on. Only for a process that does nothing else.
+pub(crate) fn all_reports() -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    tracing::subscriber::set_global_default(Listener(Arc::clone(&lines))).unwrap();
+    lines
 }
 
 struct Listener(Arc<Mutex<Vec<String>>>);
