@@ -10,6 +10,7 @@
 //! What remains (a name that comes or goes between two looks, an append that was taken back) looks
 //! like damage, and is looked at again.
 
+mod kept;
 mod verify;
 
 use std::io;
@@ -26,6 +27,7 @@ use crate::log::segments::{LogView, ViewCursor};
 use crate::open::{OpenError, Options};
 
 pub use crate::log::segments::Torn;
+pub use kept::Kept;
 pub use verify::{Fault, Findings, verify};
 
 /// See the module.

@@ -11,7 +11,7 @@ use std::thread;
 
 use protocol::{Oid, Tid};
 
-use super::{Torn, read};
+use super::{Kept, Torn, read};
 use crate::api::Which;
 use crate::blobs::{self, Unfinished, each_blob};
 use crate::directory::{Content, FORMAT, read_format};
@@ -281,13 +281,10 @@ impl Check<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        // A pack removes blobs before it drops their records. One that did is known by now.
-        let Content { index, packed, .. } = read(self.disk, self.dir)?;
+        // A pack that removed them is known by now.
+        let kept = Kept::read(self.disk, self.dir)?;
         for (oid, tid, error) in missing {
-            let kept = index.find(oid, Which::Before(packed.to.next()));
-            let is_current =
-                matches!(kept, Lookup::Revision { revision, .. } if revision.tid == tid);
-            if is_indexed(&index, oid, tid) && (tid > packed.to || is_current) {
+            if !kept.has_dropped(oid, tid) {
                 let what = format!("the blob of object {oid} as of {tid} cannot be read: {error}");
                 self.fault(blobs::blob_path(dir, oid, tid), None, what, LOST_BLOB);
             }

@@ -44,6 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<End> {
     sink.close()?;
     let copied = copied?;
     moving::tell("backed up", copied);
+    moving::tell_packed_away(&source);
     if let Some(had) = had.filter(|had| source.packed_to() > *had) {
         println!(
             "the storage was packed up to {}, after the backup before this one ({}): revisions \

@@ -51,6 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<End> {
     }
     let copied = moving::go_on("exporting", &mut source, &mut sink, &interrupt)?;
     moving::tell("exported", copied);
+    moving::tell_packed_away(&source);
     if copied.interrupted {
         println!("not all of it: the same command goes on");
         return Ok(End::Interrupted);

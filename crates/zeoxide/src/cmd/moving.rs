@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::End;
-use crate::copy::{self, Copied, Extensions, Sink, Source, Transfer};
+use crate::copy::{self, Copied, Extensions, Sink, Source, StoreSource, Transfer};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::text::{size, time};
@@ -49,6 +49,16 @@ pub(crate) fn tell(verb: &str, copied: Copied) {
     let bytes = size(bytes);
     let blobs = if blobs > 0 { format!(", {blobs} blobs") } else { String::new() };
     println!("{verb} {transactions} transactions, {records} records, {bytes} of data{blobs}");
+}
+
+/// Tells of records that a pack has taken away meanwhile.
+pub(crate) fn tell_packed_away(source: &StoreSource) {
+    if source.packed_away > 0 {
+        println!(
+            "left out {} records that were superseded and packed away meanwhile, with their blobs",
+            source.packed_away
+        );
+    }
 }
 
 /// Compares a copy with what it was made from, and says how that ends.

@@ -78,14 +78,9 @@ pub(crate) fn compare(
     }
 }
 
-/// Whether both have transaction `tid` with the same content. `may_lack`: a pack may have taken
-/// records away from `one`.
-pub(crate) fn is_same(
-    one: &mut dyn Source,
-    other: &mut dyn Source,
-    tid: Tid,
-    may_lack: bool,
-) -> Result<bool> {
+/// Whether both have transaction `tid` with the same content, but what a pack has taken away from
+/// `one`.
+pub(crate) fn is_same(one: &mut dyn Source, other: &mut dyn Source, tid: Tid) -> Result<bool> {
     let before = Tid(tid.0.saturating_sub(1));
     one.seek_after(before)?;
     other.seek_after(before)?;
@@ -97,7 +92,10 @@ pub(crate) fn is_same(
         return Ok(false);
     }
     loop {
-        let Some(wanted) = one.next_record()? else {
+        let wanted = one.next_record()?;
+        // Looked at afterwards, as it may have been packed meanwhile.
+        let may_lack = one.packed_to() >= tid;
+        let Some(wanted) = wanted else {
             return Ok(may_lack || other.next_record()?.is_none());
         };
         let found = loop {

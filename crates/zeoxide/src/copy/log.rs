@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow};
 use datafs::{Record, Status, Transaction};
 use protocol::{Failure, Oid, Tid};
+use storage::Snapshot;
 use storage::disk::{Disk, RealDisk};
-use storage::{Snapshot, snapshot::Transactions};
+use storage::snapshot::{Kept, Transactions};
 
 use super::blobs::BlobFolder;
 use super::{Encoding, Extent, Head, Source};
@@ -26,6 +27,11 @@ pub(crate) struct StoreSource {
     status: Status,
     /// Of the record that was read last, if it has a blob.
     blob: Option<(Oid, Tid)>,
+    /// What the storage has when a blob is not found.
+    kept: Option<Kept>,
+    /// Records that were passed over since the last seek: a pack has removed their blobs since the
+    /// opening.
+    pub(crate) packed_away: u64,
 }
 
 impl StoreSource {
@@ -43,7 +49,23 @@ impl StoreSource {
             until: Tid::MAX,
             status: Status::Complete,
             blob: None,
+            kept: None,
+            packed_away: 0,
         })
+    }
+
+    /// Whether a record has a blob that a pack has removed, as it will drop the record.
+    fn is_packed_away(&mut self, oid: Oid, tid: Tid) -> Result<bool> {
+        if self.blobs.as_ref().is_none_or(|folder| folder.find(oid, tid).is_some()) {
+            return Ok(false);
+        }
+        if self.kept.as_ref().is_some_and(|kept| kept.has_dropped(oid, tid)) {
+            return Ok(true);
+        }
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let kept = Kept::read(&disk, &self.dir)
+            .with_context(|| format!("cannot read the storage {}", self.dir.display()))?;
+        Ok(self.kept.insert(kept).has_dropped(oid, tid))
     }
 
     /// Shows no transaction above `until`.
@@ -62,10 +84,11 @@ impl Source for StoreSource {
     }
 
     fn packed_to(&self) -> Tid {
-        self.log.packed_to()
+        self.kept.as_ref().map_or_else(|| self.log.packed_to(), Kept::packed_to)
     }
 
     fn seek_after(&mut self, tid: Tid) -> Result<bool> {
+        self.packed_away = 0;
         let mut at = self.log.transactions(tid, Tid::MAX).map_err(failed)?;
         let is_there = at.next().map_err(failed)?.is_some_and(|found| found.head.tid == tid);
         self.transactions = if is_there {
@@ -97,10 +120,16 @@ impl Source for StoreSource {
     }
 
     fn next_record(&mut self) -> Result<Option<Record>> {
-        let Some(record) = self.transactions.next_record().map_err(failed)? else {
-            return Ok(None);
+        let record = loop {
+            let Some(record) = self.transactions.next_record().map_err(failed)? else {
+                return Ok(None);
+            };
+            self.blob = record.has_blob.then_some((record.oid, record.tid));
+            if !record.has_blob || !self.is_packed_away(record.oid, record.tid)? {
+                break record;
+            }
+            self.packed_away += 1;
         };
-        self.blob = record.has_blob.then_some((record.oid, record.tid));
         // FileStorage's packs take the pointers away, and mark the transactions.
         let linked = self.status != Status::Packed;
         Ok(Some(Record { oid: record.oid, data: record.data, origin: record.origin, linked }))

@@ -191,7 +191,7 @@ pub(crate) fn resume(source: &mut dyn Source, sink: &dyn Sink) -> Result<()> {
         false => None,
     };
     let is_same = match common {
-        Some(tid) => compare::is_same(source, &mut *sink.read_back()?, tid, is_packed)?,
+        Some(tid) => compare::is_same(source, &mut *sink.read_back()?, tid)?,
         None => false,
     };
     if !is_same {

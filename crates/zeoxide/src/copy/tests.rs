@@ -1,6 +1,12 @@
 //! Copies of files, stopped and damaged wherever that is possible.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::Oid;
+use storage::disk::{Disk, RealDisk};
+use storage::{Completion, Kind, Location, Options, SystemClock};
+use testkit::Inbox;
 
 use super::*;
 
@@ -172,6 +178,47 @@ fn stops_after(steps: usize) -> impl FnMut(Extent) -> bool {
     }
 }
 
+/// A pack that removes blobs between the opening of a storage and the reading of a record takes the
+/// record along; a blob that is missing otherwise ends the copy.
+#[test]
+fn a_copy_goes_on_beside_a_pack_that_removes_blobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let [dir, blobs, to] = ["dir", "blobs", "to"].map(|name| folder.path().join(name));
+    let location = Location { kind: Kind::File(dir.clone()), blobs: Some(blobs.clone()) };
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let storage =
+        storage::open(&location, Options::default(), &disk, Arc::new(SystemClock)).unwrap();
+    let (inbox, oid) = (Inbox::new(), Oid(1));
+    let first = inbox.commit_blob(&*storage, oid, Tid::ZERO, b"first").unwrap();
+    let begun = folder.path().join("begun");
+    let mut begun = StoreSink::open(&begun, Some(&begun.join("blobs")), Transfer::Copy).unwrap();
+    let open = || StoreSource::open(&dir, Some(&blobs)).unwrap();
+    copy(&mut open(), &mut begun, &mut |_| true).unwrap();
+    let second = inbox.commit_blob(&*storage, oid, first, b"second").unwrap();
+    let (mut before, mut too) = (open(), open());
+    let packed = inbox.ask(|reply| storage.pack(second, reply));
+    assert!(matches!(packed, Completion::Packed(Ok(()))), "{packed:?}");
+    assert!(!storage::blob_path(&blobs, oid, first).exists());
+    let mut sink = StoreSink::open(&to, Some(&to.join("blobs")), Transfer::Copy).unwrap();
+    let copied = copy(&mut before, &mut sink, &mut |_| true).unwrap();
+    sink.close().unwrap();
+    assert_eq!((copied.transactions, copied.blobs, before.packed_away), (2, 1, 1));
+    let blob = storage::blob_path(&to.join("blobs"), oid, second);
+    assert_eq!(std::fs::read(blob).unwrap(), b"second");
+    // A copy that has the record is still one of this storage.
+    resume(&mut too, &begun).unwrap();
+    let copied = copy(&mut too, &mut begun, &mut |_| true).unwrap();
+    begun.close().unwrap();
+    assert_eq!((copied.transactions, too.packed_away), (1, 0));
+
+    std::fs::remove_file(storage::blob_path(&blobs, oid, second)).unwrap();
+    let mut damaged = open();
+    let again = folder.path().join("again");
+    let mut sink = StoreSink::open(&again, Some(&again.join("blobs")), Transfer::Copy).unwrap();
+    let error = copy(&mut damaged, &mut sink, &mut |_| true).unwrap_err();
+    assert!(format!("{error:#}").contains("is missing, the blob of object"), "{error:#}");
+}
+
 /// One thing differs from the original in each copy.
 #[test]
 fn a_comparison_finds_every_difference() {
@@ -237,7 +284,7 @@ fn two_records(tid: u64) -> (Transaction, Vec<Record>) {
         extension: Bytes::new(),
     };
     let record = |oid| Record {
-        oid: protocol::Oid(oid),
+        oid: Oid(oid),
         data: Some(format!("{oid} at {tid}").into()),
         origin: None,
         linked: true,
