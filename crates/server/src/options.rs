@@ -111,6 +111,28 @@ pub struct Options {
     #[arg(long, value_name = "repl://HOST:PORT", help_heading = "Replication")]
     pub replicate_from: Option<Peer>,
 
+    /// Answer a commit when so many secondaries have synced it, too. Nobody sees it before
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        requires = "replicate_to",
+        value_parser = value_parser!(u8),
+        help_heading = "Replication"
+    )]
+    pub sync_replicas: u8,
+
+    /// When a commit has waited for --sync-replicas for so long, answer commits without them until
+    /// they have caught up; commits wait for ever unless given
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        requires = "sync_replicas",
+        value_parser = seconds,
+        help_heading = "Replication"
+    )]
+    pub sync_replicas_timeout: Option<u32>,
+
     /// Follow over TLS: the certificate of who is followed must be for the host of --replicate-from
     /// and signed by an authority in this PEM file. This server shows the one of --tls-cert
     #[arg(long, value_name = "FILE", requires = "replicate_from", help_heading = "Replication")]

@@ -50,7 +50,7 @@ fn given_values_replace_the_defaults() {
 
 #[test]
 fn options_of_later_versions_are_not_swallowed() {
-    for later in ["--sync-replicas=1", "--lease=x"] {
+    for later in ["--lease=x", "--sync-standbys=1"] {
         assert_eq!(parse(&[later]).unwrap_err().kind(), clap::error::ErrorKind::UnknownArgument);
     }
 }

@@ -9,6 +9,7 @@ mod following;
 mod node;
 mod peer;
 mod serving;
+mod sync;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -88,6 +89,7 @@ impl Prepared {
 /// All that replicates in this server, until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Replication {
+    nodes: Arc<BTreeMap<String, Arc<Node>>>,
     stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -103,11 +105,12 @@ pub(crate) fn start(
     let follows = source.is_some();
     let mut nodes = BTreeMap::new();
     for (name, hosted) in storages {
-        let node = Node::open(name, &hosted.storage, follows, door.is_some());
+        let node = Node::open(name, &hosted.storage, follows, options);
         let node = node.with_context(|| format!("cannot replicate storage '{name}'"))?;
         nodes.extend(node.map(|node| (name.clone(), Arc::new(node))));
     }
     nodes.values().for_each(|node: &Arc<Node>| node.introduce(follows));
+    let nodes = Arc::new(nodes);
     let mut threads = Vec::new();
     if let Some(source) = source {
         for node in nodes.values() {
@@ -118,14 +121,18 @@ pub(crate) fn start(
     }
     if let Some(door) = door {
         let (stop, bytes_max) = (Arc::clone(&stop), options.max_message);
-        threads.push(spawn("replicate", move || door.serve(&Arc::new(nodes), bytes_max, &stop))?);
+        let nodes = Arc::clone(&nodes);
+        threads.push(spawn("replicate", move || door.serve(&nodes, bytes_max, &stop))?);
     }
-    Ok(Replication { stop, threads })
+    Ok(Replication { nodes, stop, threads })
 }
 
 impl Replication {
     /// Ends all links, and waits for that.
     pub(crate) fn stop(self) {
+        for gate in self.nodes.values().filter_map(|node| node.gate.as_ref()) {
+            gate.end("the server stops");
+        }
         self.stop.stop();
         for thread in self.threads {
             if thread.join().is_err() {

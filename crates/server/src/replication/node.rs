@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use replication::{Epoch, EpochStart, History, Position, Refusal, Role, Standing};
@@ -10,6 +11,8 @@ use storage::replica::{self, Replica};
 use tracing::{error, info, warn};
 
 use super::channel::Bell;
+use super::sync::SyncGate;
+use crate::options::Options;
 
 /// See the module.
 pub(super) struct Node {
@@ -18,6 +21,8 @@ pub(super) struct Node {
     /// This server's name for it, for people.
     pub(super) node: String,
     pub(super) replica: Replica,
+    /// `None`: commits wait for nobody.
+    pub(super) gate: Option<Arc<SyncGate>>,
     state: Mutex<State>,
 }
 
@@ -41,8 +46,9 @@ impl Node {
         name: &str,
         storage: &Arc<dyn Storage>,
         follows: bool,
-        serves: bool,
+        options: &Options,
     ) -> anyhow::Result<Option<Self>> {
+        let serves = options.replicate_to.is_some();
         let Some(replica) = storage.replica() else {
             if follows || serves {
                 bail!("{} cannot be replicated", storage.name());
@@ -68,8 +74,17 @@ impl Node {
             );
         }
         let node = super::node_name(&storage.name());
+        let replicas = usize::from(options.sync_replicas);
+        let gate = (replicas > 0 && matches!(role, Role::Primary { .. })).then(|| {
+            let patience = options.sync_replicas_timeout;
+            let patience = patience.map(|seconds| Duration::from_secs(seconds.into()));
+            SyncGate::new(name, replicas, patience, replica.position().tid)
+        });
+        if let Some(gate) = &gate {
+            replica.set_approval(Arc::clone(gate) as Arc<dyn replica::Approve>);
+        }
         let state = State { standing, changes: Vec::new(), bells: Vec::new() };
-        let node = Self { name: name.to_owned(), node, replica, state: Mutex::new(state) };
+        let node = Self { name: name.to_owned(), node, replica, gate, state: Mutex::new(state) };
         // One that is to follow is a secondary for good when it has heard of its primary, and not
         // because of an option.
         if let Role::Primary { .. } = role {
@@ -127,6 +142,10 @@ impl Node {
             return Ok(());
         }
         if let Role::Fenced { by } = standing.role() {
+            if let Some(gate) = &self.gate {
+                // The committer may wait there, and nothing else can be done before it goes on.
+                gate.end("another server has taken over");
+            }
             // First, so that nothing is answered even if this cannot be kept.
             self.replica.set_role(replica::Role::Fenced)?;
             error!(

@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use super::channel::{Bell, Channel};
 use super::node::{Change, Node};
 use super::peer::Peer;
+use super::sync::Membership;
 use super::{Stop, software};
 
 /// All storages that can be followed, by name.
@@ -142,6 +143,8 @@ struct Followed {
     /// `None`: what comes next is packed.
     feed: Option<Feed>,
     blob: Option<(Oid, Tid, BlobFile)>,
+    /// If commits wait for secondaries.
+    membership: Option<Membership>,
 }
 
 impl Serving<'_> {
@@ -236,10 +239,19 @@ impl Serving<'_> {
             }
             Action::Joined { node, tid } => {
                 info!(peer = self.peer, node, "a secondary follows, after {tid}");
+                if let Some(followed) = &mut self.followed {
+                    let gate = followed.node.gate.as_ref();
+                    followed.membership = gate.map(|gate| gate.join(&node, tid));
+                }
+                return Ok(());
+            }
+            Action::Acked(tid) => {
+                let membership = self.followed.as_ref().and_then(|one| one.membership.as_ref());
+                membership.into_iter().for_each(|membership| membership.ack(tid));
                 return Ok(());
             }
             // The feed was opened by `find`, so that it is packed no further than was said.
-            Action::Feed { .. } | Action::Acked(_) | Action::End(_) => return Ok(()),
+            Action::Feed { .. } | Action::End(_) => return Ok(()),
         };
         self.link.handle(event, now(self.began));
         Ok(())
@@ -268,7 +280,8 @@ impl Serving<'_> {
         };
         let packed_to = feed.as_ref().map_or_else(|| node.replica.packed_to(), Feed::packed_to);
         let found = Found { standing, position: node.position(), packed_to, digest };
-        self.followed = Some(Followed { node: Arc::clone(node), changes, feed, blob: None });
+        let node = Arc::clone(node);
+        self.followed = Some(Followed { node, changes, feed, blob: None, membership: None });
         Event::Found(found)
     }
 

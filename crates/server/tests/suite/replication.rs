@@ -1,6 +1,8 @@
 //! Servers that follow one another.
 
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use protocol::{Failure, Loaded, Oid, Reply, Request, Tid};
 use tempfile::TempDir;
@@ -8,7 +10,7 @@ use testkit::server::ServerProcess;
 use testkit::tls::{self, Certificates};
 
 use super::start::refusal;
-use super::zeo::Client;
+use super::zeo::{Client, TRANSACTION};
 use super::{ANYWHERE, IN_MEMORY, serve_in};
 
 const FILE: &str = "--storage=1=file:data";
@@ -201,4 +203,66 @@ fn secondaries_show_certificates_where_clients_must() {
     for server in [stranger, unencrypted, secondary, primary] {
         server.stop();
     }
+}
+
+/// With a time limit commits go on without secondaries, and wait for them again when they are there.
+#[test]
+fn commits_wait_for_secondaries_and_not_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let sync = ["--sync-replicas=1", "--sync-replicas-timeout=1"];
+    let door = "--replicate-to=repl://127.0.0.1:0";
+    let server = serve_in(directory.path(), &[&[ANYWHERE, FILE, door], &sync[..]].concat());
+    let primary = Node { server, directory };
+    let mut writer = Client::register(primary.server.connect(0), "1");
+    let (mut tid, mut again) = (Tid::ZERO, 0);
+    for _ in 0..2 {
+        let began = Instant::now();
+        tid = writer.commit(1, tid, b"alone");
+        assert!(began.elapsed() >= Duration::from_secs(1), "nobody was there");
+        primary.server.wait_for_log("are answered without them");
+        // It does not wait again before somebody is there.
+        tid = writer.commit(1, tid, b"alone again");
+        let secondary = Node::new(Some(&primary));
+        drop(secondary.reader(tid));
+        while again == times(&primary.server, "wait for them again") {
+            tid = writer.commit(1, tid, b"together");
+        }
+        again += 1;
+        for _ in 0..50 {
+            tid = writer.commit(1, tid, b"together");
+            let reader = Client::try_register(secondary.server.connect(0), "1", true);
+            assert_eq!(reader.unwrap().1, tid, "it was answered before the secondary had it");
+        }
+        secondary.server.kill();
+        while again != times(&primary.server, "the link to a secondary has ended") {
+            thread::yield_now();
+        }
+    }
+    primary.server.stop();
+}
+
+/// How many lines of the log have that.
+fn times(server: &ServerProcess, text: &str) -> usize {
+    server.log().iter().filter(|line| line.contains(text)).count()
+}
+
+/// A commit that waits for ever is in doubt when the server stops, and is there after that.
+#[test]
+fn a_commit_that_no_secondary_has_is_not_seen() {
+    let directory = tempfile::tempdir().unwrap();
+    let door = "--replicate-to=repl://127.0.0.1:0";
+    let start = |more| serve_in(directory.path(), &[ANYWHERE, FILE, door, more]);
+    let server = start("--sync-replicas=1");
+    let mut writer = Client::register(server.connect(0), "1");
+    assert_eq!(writer.vote(1, Tid::ZERO, b"data"), Reply::Voted);
+    writer.send(&Request::Finish { transaction: TRANSACTION });
+    let mut reader = Client::register(server.connect(0), "1");
+    let load = Request::LoadBefore { oid: Oid(1), before: Tid::MAX };
+    assert_eq!(reader.ask(&load), Reply::Failed(Failure::UnknownOid(Oid(1))));
+    let log = server.stop();
+    assert!(log.iter().any(|line| line.contains("the server stops")), "{log:?}");
+    let server = start("--sync-replicas=0");
+    let mut reader = Client::register(server.connect(0), "1");
+    assert_eq!(self::load(&mut reader, 1).1, b"data");
+    server.stop();
 }

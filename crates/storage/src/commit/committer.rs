@@ -161,7 +161,10 @@ fn with_tids(core: &Arc<Core>, batch: Vec<Finish>) -> Vec<Committing> {
 fn commit(core: &Arc<Core>, mut batch: Vec<Committing>, places: &mut Vec<Place>) {
     while !batch.is_empty() {
         let failure = match append_and_publish(core, &batch, places, Role::Primary) {
-            Ok(()) => {
+            Ok(Appended::Unapproved(failure)) => {
+                return batch.iter().for_each(|one| answer_unapproved(core, one, &failure));
+            }
+            Ok(Appended::Published) => {
                 measure(core, &batch);
                 batch.iter().for_each(|one| core.release(one.finish.pending.owner));
                 if batch.iter().any(|one| one.finish.pending.has_file()) {
@@ -183,13 +186,21 @@ fn commit(core: &Arc<Core>, mut batch: Vec<Committing>, places: &mut Vec<Place>)
     }
 }
 
-/// For clients, or for replication. On failure says which transaction is to blame, if it is not all.
+/// How a batch ended that is in the log.
+pub(crate) enum Appended {
+    Published,
+    /// It is there for the next start, and nobody sees it now.
+    Unapproved(Failure),
+}
+
+/// For clients, or for replication. On failure says which transaction is to blame, if it is not all;
+/// nothing of the batch is in the log then.
 pub(crate) fn append_and_publish(
     core: &Arc<Core>,
     batch: &[Committing],
     places: &mut Vec<Place>,
     who: Role,
-) -> Result<(), (Option<usize>, Failure)> {
+) -> Result<Appended, (Option<usize>, Failure)> {
     // A pack that moves what is appended waits until it is in the index.
     let _committing = core.committing();
     core.replication.check(who).map_err(|failure| (None, failure))?;
@@ -198,8 +209,14 @@ pub(crate) fn append_and_publish(
     batch.iter().for_each(Committing::keep_blobs);
     core.timings.append.record_duration(start.elapsed());
     core.replication.grown(position);
+    if who == Role::Primary
+        && let Err(failure) = core.replication.approve(position.tid)
+    {
+        core.refuse_writes(&format!("what was committed last waits for secondaries: {failure}"));
+        return Ok(Appended::Unapproved(failure));
+    }
     publish(core, batch, places);
-    Ok(())
+    Ok(Appended::Published)
 }
 
 /// Counts a batch that was answered.
@@ -255,6 +272,15 @@ fn publish(core: &Arc<Core>, batch: &[Committing], places: &[Place]) {
             core.index.publish(oid, Revision { tid, place: *place });
         }
     });
+}
+
+/// Says that a transaction may be there or not, and gives up its locks.
+fn answer_unapproved(core: &Arc<Core>, committing: &Committing, failure: &Failure) {
+    core.release(committing.finish.pending.owner);
+    if let Some(reply) = &committing.finish.reply {
+        let text = format!("it is not known whether the transaction will be kept: {failure}");
+        reply.send(Completion::Finished(Err(Failure::Storage(text))));
+    }
 }
 
 /// Gives up what a transaction holds. The answer comes last, so that whoever has it and tries again does not meet its old locks.

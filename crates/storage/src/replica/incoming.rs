@@ -11,7 +11,7 @@ use protocol::{Failure, Oid, Tid, TransactionHead, TransactionRecord};
 use super::{Digest, Position, Role};
 use crate::api::Meta;
 use crate::blobs::Upload;
-use crate::commit::committer::{self, Committing, Finish};
+use crate::commit::committer::{self, Appended, Committing, Finish};
 use crate::commit::room::Room;
 use crate::commit::transaction::{MAX_RECORDS, Pending};
 use crate::core::Core;
@@ -169,7 +169,9 @@ impl Incoming {
             let role = core.replication.role();
             let who = if role == Role::Copying { role } else { Role::Secondary };
             let applied = committer::append_and_publish(&core, &self.whole, &mut Vec::new(), who);
-            applied.map_err(|(_, failure)| failure)?;
+            if let Appended::Unapproved(failure) = applied.map_err(|(_, failure)| failure)? {
+                return Err(failure);
+            }
             self.whole.clear();
             self.bytes = 0;
             core.checkpoint_if_due();

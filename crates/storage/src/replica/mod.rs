@@ -13,7 +13,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use protocol::{Failure, Tid};
 
@@ -54,10 +54,22 @@ pub fn still_copying() -> Failure {
     )
 }
 
+/// Who has a word in when a commit is answered.
+pub trait Approve: Send + Sync {
+    /// All up to `tid` is durable here; returns when it may be seen and answered, on the committer's
+    /// thread.
+    ///
+    /// # Errors
+    ///
+    /// Why it never may: it stays in the log, and the storage refuses writes from then on.
+    fn approve(&self, tid: Tid) -> Result<(), Failure>;
+}
+
 /// A storage's part in replication.
 pub(crate) struct Replication {
     role: AtomicU8,
     log: Mutex<Log>,
+    approval: OnceLock<Arc<dyn Approve>>,
     note: Note,
 }
 
@@ -72,7 +84,7 @@ impl Replication {
     pub(crate) fn new(role: Role, end: Position, note: Note) -> Self {
         let role = AtomicU8::new(role as u8);
         let log = Mutex::new(Log { end, watchers: Vec::new() });
-        Self { role, log, note }
+        Self { role, log, approval: OnceLock::new(), note }
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -91,6 +103,11 @@ impl Replication {
             Role::Copying => Err(still_copying()),
             Role::Primary | Role::Secondary | Role::Fenced => Ok(()),
         }
+    }
+
+    /// Waits until what clients have committed up to `tid` may be answered.
+    pub(crate) fn approve(&self, tid: Tid) -> Result<(), Failure> {
+        self.approval.get().map_or(Ok(()), |approval| approval.approve(tid))
     }
 
     fn set_role(&self, role: Role) {
@@ -253,6 +270,12 @@ impl Replica {
     /// Has `watcher` woken whenever there is more to read, until it is dropped. That must not ask this.
     pub fn watch(&self, watcher: &Arc<dyn Wake>) {
         self.0.replication.log().watchers.push(Arc::downgrade(watcher));
+    }
+
+    /// Has commits of clients wait for `approval`, from now on and for good.
+    pub fn set_approval(&self, approval: Arc<dyn Approve>) {
+        // Whoever was first stays.
+        let _kept = self.0.replication.approval.set(approval);
     }
 
     /// What [`Self::set_note`] was given last.
