@@ -182,7 +182,7 @@ fn start(name: &'static str, options: &Options, log: Log) -> anyhow::Result<Star
     }
     watch_greetings(&server).context("cannot start a thread")?;
     if let Some(metrics) = metrics {
-        metrics.serve(&server, name, &lifetime.urls)?;
+        metrics.serve(&server, name, &lifetime.urls, replication.reporter())?;
     }
     let threads = options.threads.map(usize::from);
     let pid_file = options.pid_file.as_deref().and_then(PidFile::write);

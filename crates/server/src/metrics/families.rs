@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use protocol::{Status, Tid};
 use session::{Host, Hosted};
+use storage::replica::Role;
 use storage::{Buckets, Extent, Measures};
 
 use super::text::Page;
+use crate::replication::Report;
 use crate::shared::Crowd;
 
 /// A server as of one moment.
@@ -193,6 +195,12 @@ const COUNTS: &[OfStorage] = &[
         "The time of the newest tid, in Unix time; 0 for an empty storage.",
         |storage| Number(storage.last_transaction_seconds()),
     ),
+    (
+        "zeoxide_primary",
+        "gauge",
+        "1, or 0 if clients cannot write since it is a secondary.",
+        |storage| Count((storage.hosted.storage.role() == Role::Primary).into()),
+    ),
     ("zeoxide_writable", "gauge", "1, or 0 if the storage refuses writes.", |storage| {
         Count(storage.measures.refusal.is_none().into())
     }),
@@ -252,6 +260,30 @@ pub(super) fn of_storages(storages: &[StorageView<'_>], page: &mut Page) {
         for storage in storages {
             put(page, name, &[("storage", storage.name)], &value(storage));
         }
+    }
+}
+
+pub(super) fn of_replication(reports: &[Report], page: &mut Page) {
+    let (count, lag) = ("zeoxide_secondaries", "zeoxide_secondary_lag_seconds");
+    page.family(count, "gauge", "Secondaries that follow this storage.");
+    for report in reports {
+        page.sample(count, &[("storage", &report.storage)], report.secondaries.len());
+    }
+    page.family(lag, "gauge", "For how long a secondary has lacked something, about.");
+    for report in reports {
+        for (secondary, behind) in &report.secondaries {
+            let labels = [("storage", report.storage.as_str()), ("secondary", secondary)];
+            page.sample(lag, &labels, behind.as_secs_f64());
+        }
+    }
+    let (follows, lag) = ("zeoxide_following", "zeoxide_replication_lag_seconds");
+    page.family(follows, "gauge", "Of a secondary: 1 while there is a link to its primary.");
+    for (report, source) in reports.iter().filter_map(|report| Some((report, report.source?))) {
+        page.sample(follows, &[("storage", &report.storage)], u8::from(source.0));
+    }
+    page.family(lag, "gauge", "Of a secondary: for how long it has lacked something, about.");
+    for (report, source) in reports.iter().filter_map(|report| Some((report, report.source?))) {
+        page.sample(lag, &[("storage", &report.storage)], source.1.as_secs_f64());
     }
 }
 

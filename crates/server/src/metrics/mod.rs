@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use codecs::Endpoint;
 
+use crate::replication::Reporter;
 use crate::shared::{Phase, Server};
 use families::{ServerView, StorageView};
 use http::Response;
@@ -32,6 +33,7 @@ struct Exporter {
     server: Arc<Server>,
     name: &'static str,
     listeners: String,
+    replication: Reporter,
     started: Duration,
 }
 
@@ -55,6 +57,7 @@ impl Bound {
         server: &Arc<Server>,
         name: &'static str,
         urls: &[Endpoint],
+        replication: Reporter,
     ) -> anyhow::Result<()> {
         let scheme = |url: &Endpoint| {
             let url = url.to_string();
@@ -65,6 +68,7 @@ impl Bound {
             server: Arc::clone(server),
             name,
             listeners: listeners.join(","),
+            replication,
             started: now(),
         };
         http::serve(self.listener, move |path| exporter.answer(path))
@@ -117,6 +121,7 @@ impl Exporter {
         page.sample("zeoxide_build_info", &labels, 1);
         families::of_server(&server, &mut page);
         families::of_storages(&storages, &mut page);
+        families::of_replication(&self.replication.reports(), &mut page);
         page.finish()
     }
 }

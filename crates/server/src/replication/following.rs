@@ -91,6 +91,8 @@ impl Following<'_> {
                     self.follower.handle(event, self.began.elapsed());
                 }
             }
+            let (follows, lag) = (self.follower.follows(), self.follower.lag());
+            self.node.figures().source.get_or_insert_default().note(follows, lag);
             if let Err(error) = self.wait() {
                 self.lose(&error);
             }

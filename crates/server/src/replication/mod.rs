@@ -5,6 +5,7 @@
 //! alike in all servers, whatever runtime drives the clients.
 
 mod channel;
+mod figures;
 mod following;
 mod node;
 mod peer;
@@ -27,6 +28,7 @@ use channel::Bell;
 use node::Node;
 use serving::Door;
 
+pub(crate) use figures::Report;
 pub use peer::Peer;
 use peer::Source;
 
@@ -86,10 +88,25 @@ impl Prepared {
     }
 }
 
+/// The storages that replicate, by name.
+type Nodes = BTreeMap<String, Arc<Node>>;
+
+/// Tells how replication is, at any time.
+#[derive(Clone, Debug)]
+pub(crate) struct Reporter(Arc<Nodes>);
+
+impl Reporter {
+    /// Of each storage that replicates.
+    pub(crate) fn reports(&self) -> Vec<Report> {
+        let nodes = self.0.values();
+        nodes.map(|node| node.figures().report(&node.name, node.position().tid)).collect()
+    }
+}
+
 /// All that replicates in this server, until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Replication {
-    nodes: Arc<BTreeMap<String, Arc<Node>>>,
+    nodes: Arc<Nodes>,
     stop: Arc<Stop>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -128,6 +145,10 @@ pub(crate) fn start(
 }
 
 impl Replication {
+    pub(crate) fn reporter(&self) -> Reporter {
+        Reporter(Arc::clone(&self.nodes))
+    }
+
     /// Ends all links, and waits for that.
     pub(crate) fn stop(self) {
         for gate in self.nodes.values().filter_map(|node| node.gate.as_ref()) {
@@ -153,10 +174,15 @@ fn software() -> String {
 
 /// Names this server and a storage of it among all others.
 fn node_name(storage: &str) -> String {
+    let host = host_name();
+    format!("{host} {storage}")
+}
+
+/// This machine's, for people.
+fn host_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();
-    let host = if host.is_empty() { "localhost" } else { host };
-    format!("{host} {storage}")
+    if host.is_empty() { "localhost".to_owned() } else { host.to_owned() }
 }
 
 fn random<const N: usize>() -> anyhow::Result<[u8; N]> {

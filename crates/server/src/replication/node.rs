@@ -11,6 +11,7 @@ use storage::replica::{self, Replica};
 use tracing::{error, info, warn};
 
 use super::channel::Bell;
+use super::figures::Figures;
 use super::sync::SyncGate;
 use crate::options::Options;
 
@@ -23,6 +24,7 @@ pub(super) struct Node {
     pub(super) replica: Replica,
     /// `None`: commits wait for nobody.
     pub(super) gate: Option<Arc<SyncGate>>,
+    figures: Mutex<Figures>,
     state: Mutex<State>,
 }
 
@@ -84,7 +86,8 @@ impl Node {
             replica.set_approval(Arc::clone(gate) as Arc<dyn replica::Approve>);
         }
         let state = State { standing, changes: Vec::new(), bells: Vec::new() };
-        let node = Self { name: name.to_owned(), node, replica, gate, state: Mutex::new(state) };
+        let (state, figures) = (Mutex::new(state), Mutex::default());
+        let node = Self { name: name.to_owned(), node, replica, gate, figures, state };
         // One that is to follow is a secondary for good when it has heard of its primary, and not
         // because of an option.
         if let Role::Primary { .. } = role {
@@ -119,6 +122,12 @@ impl Node {
 
     pub(super) fn position(&self) -> Position {
         position(self.replica.position())
+    }
+
+    /// What monitoring is told.
+    pub(super) fn figures(&self) -> MutexGuard<'_, Figures> {
+        // Every change is an assignment.
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has `bell` rung when something changes; also tells how much has changed so far.

@@ -1,6 +1,5 @@
 //! Where secondaries come in, and one thread for each.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -23,10 +22,7 @@ use super::channel::{Bell, Channel};
 use super::node::{Change, Node};
 use super::peer::Peer;
 use super::sync::Membership;
-use super::{Stop, software};
-
-/// All storages that can be followed, by name.
-type Nodes = BTreeMap<String, Arc<Node>>;
+use super::{Nodes, Stop, software};
 
 /// A listener for secondaries.
 #[derive(Debug)]
@@ -111,11 +107,8 @@ fn channel(
 fn serve(channel: Channel, peer: &str, nodes: &Nodes, stop: &Stop) -> io::Result<()> {
     let bell = Bell::new()?;
     stop.tell(&bell);
-    let settings = Settings {
-        node: super::node_name(""),
-        software: software(),
-        alive_interval: ALIVE_INTERVAL,
-    };
+    let settings =
+        Settings { node: super::host_name(), software: software(), alive_interval: ALIVE_INTERVAL };
     let began = Instant::now();
     let link = Link::new(settings, now(began));
     Serving { peer, nodes, bell, began, link, channel, followed: None }.run(stop)
@@ -145,6 +138,14 @@ struct Followed {
     blob: Option<(Oid, Tid, BlobFile)>,
     /// If commits wait for secondaries.
     membership: Option<Membership>,
+    /// In the figures.
+    number: u64,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.node.figures().leave(self.number);
+    }
 }
 
 impl Serving<'_> {
@@ -242,12 +243,15 @@ impl Serving<'_> {
                 if let Some(followed) = &mut self.followed {
                     let gate = followed.node.gate.as_ref();
                     followed.membership = gate.map(|gate| gate.join(&node, tid));
+                    followed.number = followed.node.figures().join(node, tid);
                 }
                 return Ok(());
             }
             Action::Acked(tid) => {
-                let membership = self.followed.as_ref().and_then(|one| one.membership.as_ref());
-                membership.into_iter().for_each(|membership| membership.ack(tid));
+                if let Some(followed) = &self.followed {
+                    followed.membership.iter().for_each(|membership| membership.ack(tid));
+                    followed.node.figures().ack(followed.number, tid);
+                }
                 return Ok(());
             }
             // The feed was opened by `find`, so that it is packed no further than was said.
@@ -281,7 +285,8 @@ impl Serving<'_> {
         let packed_to = feed.as_ref().map_or_else(|| node.replica.packed_to(), Feed::packed_to);
         let found = Found { standing, position: node.position(), packed_to, digest };
         let node = Arc::clone(node);
-        self.followed = Some(Followed { node, changes, feed, blob: None, membership: None });
+        let (blob, membership, number) = (None, None, 0);
+        self.followed = Some(Followed { node, changes, feed, blob, membership, number });
         Event::Found(found)
     }
 

@@ -12,7 +12,7 @@ use super::{ANYWHERE, IN_MEMORY, PROGRAM, owned, serve};
 
 /// The last listener's answer: the status line, and the body.
 fn get(server: &ServerProcess, path: &str) -> (String, String) {
-    let url = server.urls().last().unwrap();
+    let url = server.urls().iter().find(|url| url.starts_with("http:")).unwrap();
     let address = url.strip_prefix("http://").unwrap().strip_suffix("/metrics").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).unwrap();
@@ -24,14 +24,14 @@ fn get(server: &ServerProcess, path: &str) -> (String, String) {
 }
 
 /// A page of metrics, checked to be one.
-struct Metrics {
+pub(super) struct Metrics {
     kinds: BTreeMap<String, String>,
     /// By name and labels, as written.
     samples: BTreeMap<String, f64>,
 }
 
 impl Metrics {
-    fn told_by(server: &ServerProcess) -> Self {
+    pub(super) fn told_by(server: &ServerProcess) -> Self {
         let (status, page) = get(server, "/metrics");
         assert_eq!(status, "HTTP/1.1 200 OK");
         Self::parse(&page)
@@ -102,7 +102,7 @@ impl Metrics {
     }
 
     /// Of storage 1, or of the server.
-    fn of(&self, name: &str) -> f64 {
+    pub(super) fn of(&self, name: &str) -> f64 {
         let of_storage = self.samples.get(&format!("{name}{{storage=\"1\"}}"));
         *of_storage.or_else(|| self.samples.get(name)).unwrap_or_else(|| panic!("no {name}"))
     }

@@ -9,11 +9,13 @@ use tempfile::TempDir;
 use testkit::server::ServerProcess;
 use testkit::tls::{self, Certificates};
 
+use super::metrics::Metrics;
 use super::start::refusal;
 use super::zeo::{Client, TRANSACTION};
 use super::{ANYWHERE, IN_MEMORY, serve_in};
 
 const FILE: &str = "--storage=1=file:data";
+const METRICS: &str = "--metrics=127.0.0.1:0";
 
 /// A server with its directory, which others can follow at any port.
 struct Node {
@@ -53,7 +55,7 @@ impl Node {
 
 fn start(directory: &Path, from: Option<&Node>) -> ServerProcess {
     let from = from.map(|node| format!("--replicate-from={}", node.url()));
-    let mut arguments = vec![ANYWHERE, FILE, "--replicate-to=repl://127.0.0.1:0"];
+    let mut arguments = vec![ANYWHERE, FILE, "--replicate-to=repl://127.0.0.1:0", METRICS];
     arguments.extend(from.as_deref());
     serve_in(directory, &arguments)
 }
@@ -203,6 +205,35 @@ fn secondaries_show_certificates_where_clients_must() {
     for server in [stranger, unencrypted, secondary, primary] {
         server.stop();
     }
+}
+
+#[test]
+fn who_follows_whom_is_told_to_monitoring() {
+    let wait_for = |node: &Node, name: &str, value: f64| {
+        while Metrics::told_by(&node.server).of(name) != value {
+            thread::yield_now();
+        }
+    };
+    let primary = Node::new(None);
+    wait_for(&primary, "zeoxide_secondaries", 0.0);
+    wait_for(&primary, "zeoxide_primary", 1.0);
+    let secondary = Node::new(Some(&primary));
+    wait_for(&primary, "zeoxide_secondaries", 1.0);
+    wait_for(&secondary, "zeoxide_following", 1.0);
+    wait_for(&secondary, "zeoxide_primary", 0.0);
+    let tid = Client::register(primary.server.connect(0), "1").commit(1, Tid::ZERO, b"data");
+    drop(secondary.reader(tid));
+    wait_for(&secondary, "zeoxide_replication_lag_seconds", 0.0);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let labels = format!("storage=\"1\",secondary=\"{} file:data\"", host.trim());
+    let lag = format!("zeoxide_secondary_lag_seconds{{{labels}}}");
+    wait_for(&primary, &lag, 0.0);
+    let again = secondary.restarted(None);
+    wait_for(&primary, "zeoxide_secondaries", 0.0);
+    let secondary = again.restarted(Some(&primary));
+    wait_for(&primary, "zeoxide_secondaries", 1.0);
+    primary.server.kill();
+    wait_for(&secondary, "zeoxide_following", 0.0);
 }
 
 /// With a time limit commits go on without secondaries, and wait for them again when they are there.
