@@ -5,13 +5,13 @@ use std::time::Duration;
 /// Doubles from [`FIRST`] to [`LONGEST`], with jitter, so that those who lost one primary do not
 /// come back at the same moment.
 #[derive(Debug, Default)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// The wait after another failure; `random` chooses within its second half.
-    pub(crate) fn fail(&mut self, random: u64) -> Duration {
+    pub fn fail(&mut self, random: u64) -> Duration {
         let whole = FIRST.saturating_mul(1 << self.failures.min(DOUBLINGS)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         let half = whole / 2;
@@ -20,7 +20,7 @@ impl Backoff {
     }
 
     /// Something worked.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.failures = 0;
     }
 }

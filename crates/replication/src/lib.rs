@@ -28,6 +28,7 @@ pub mod role;
 pub mod secondary;
 mod wire;
 
+pub use backoff::Backoff;
 pub use epoch::{Epoch, EpochStart, History};
 pub use gate::Gate;
 pub use item::{Item, Position, Record};

@@ -14,7 +14,7 @@ use codecs::Endpoint;
 use storage::{CommitLocks, Reads, Sync};
 use tracing::level_filters::LevelFilter;
 
-use crate::replication::Peer;
+use crate::replication::{Peer, Upstream};
 use crate::storages::Named;
 use address::ZeoAddress;
 use values::{bytes, cache_bytes, level, message_bytes, mode, seconds, switch};
@@ -107,9 +107,11 @@ pub struct Options {
     #[arg(long, value_name = "repl://HOST:PORT", help_heading = "Replication")]
     pub replicate_to: Option<Peer>,
 
-    /// Be a secondary: follow the storages of the same names there, and serve them read-only
+    /// Be a secondary: follow the storages of the same names there, and serve them read-only.
+    /// zrs://HOST:PORT follows a primary of zc.zrs (zrs2.0://HOST:PORT an old one, without blobs),
+    /// which has one storage
     #[arg(long, value_name = "repl://HOST:PORT", help_heading = "Replication")]
-    pub replicate_from: Option<Peer>,
+    pub replicate_from: Option<Upstream>,
 
     /// Answer a commit when so many secondaries have synced it, too. Nobody sees it before
     #[arg(

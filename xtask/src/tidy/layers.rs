@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("storage", &["protocol"]),
     ("session", &["protocol", "storage"]),
     ("replication", &["protocol", "storage"]),
-    ("server", &["protocol", "codecs", "storage", "session", "replication"]),
+    ("server", &["protocol", "codecs", "storage", "session", "replication", "zrs"]),
     ("server-*", &["protocol", "codecs", "storage", "session", "server"]),
     ("client", &["protocol", "codecs"]),
     ("datafs", &["protocol", "protocol-pickle"]),

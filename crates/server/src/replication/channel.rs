@@ -97,6 +97,16 @@ impl Channel {
         Err(io::Error::other("a message of 4 GiB or more cannot be sent"))
     }
 
+    /// The same, of bytes that are no message of ours.
+    pub(super) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// What has come and is not taken.
+    pub(super) fn input(&mut self) -> &mut BytesMut {
+        &mut self.input
+    }
+
     /// Bytes that are not sent.
     pub(super) fn unsent(&self) -> usize {
         self.output.len() - self.sent

@@ -1,9 +1,8 @@
 //! A thread that makes a storage follow its primary, for as long as the server runs.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use protocol::{Failure, Oid, Tid, TransactionRecord};
 use replication::limits::ALIVE_INTERVAL;
@@ -199,17 +198,8 @@ impl Following<'_> {
     }
 
     fn connect(&self) -> io::Result<Channel> {
-        let mut last = io::Error::other("the host has no address");
-        for address in (self.peer.host.as_str(), self.peer.port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, CONNECT_PATIENCE) {
-                Ok(stream) => {
-                    let tls = self.source.connection()?;
-                    return Channel::new(stream.into(), tls, self.message_bytes_max);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        let (socket, tls) = (self.peer.connect()?, self.source.connection()?);
+        Channel::new(socket, tls, self.message_bytes_max)
     }
 
     /// Gets ready for what comes after what is here.
@@ -292,5 +282,3 @@ fn disconnected() -> Event {
     let random = super::random().map_or(0, u64::from_ne_bytes);
     Event::Disconnected { random }
 }
-
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);

@@ -7,6 +7,7 @@
 mod channel;
 mod figures;
 mod following;
+mod following_zrs;
 mod node;
 mod peer;
 mod serving;
@@ -29,8 +30,8 @@ use node::Node;
 use serving::Door;
 
 pub(crate) use figures::Report;
-pub use peer::Peer;
 use peer::Source;
+pub use peer::{Peer, Upstream};
 
 /// Whether it ends, and who has to hear of it.
 #[derive(Debug, Default)]
@@ -67,7 +68,14 @@ impl Stop {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     door: Option<Door>,
-    source: Option<Source>,
+    upstream: Option<From>,
+}
+
+/// Whom the storages follow.
+#[derive(Clone, Debug)]
+enum From {
+    Ours(Source),
+    Zrs(Peer, zrs::Version),
 }
 
 /// Opens the listener for secondaries, if there is to be one, and reads what `options` name; they are
@@ -78,7 +86,12 @@ pub(crate) fn prepare(
 ) -> anyhow::Result<Prepared> {
     let open = |peer| Door::open(peer, tls.cloned());
     let door = options.replicate_to.as_ref().map(open).transpose()?;
-    Ok(Prepared { door, source: Source::load(options)? })
+    let upstream = match options.replicate_from.clone() {
+        None => None,
+        Some(Upstream::Ours(peer)) => Some(From::Ours(Source::load(peer, options)?)),
+        Some(Upstream::Zrs(peer, version)) => Some(From::Zrs(peer, version)),
+    };
+    Ok(Prepared { door, upstream })
 }
 
 impl Prepared {
@@ -117,9 +130,9 @@ pub(crate) fn start(
     options: &Options,
     storages: &BTreeMap<String, Arc<Hosted>>,
 ) -> anyhow::Result<Replication> {
-    let Prepared { door, source } = prepared;
+    let Prepared { door, upstream } = prepared;
     let stop = Arc::new(Stop::default());
-    let follows = source.is_some();
+    let follows = upstream.is_some();
     let mut nodes = BTreeMap::new();
     for (name, hosted) in storages {
         let node = Node::open(name, &hosted.storage, follows, options);
@@ -129,11 +142,17 @@ pub(crate) fn start(
     nodes.values().for_each(|node: &Arc<Node>| node.introduce(follows));
     let nodes = Arc::new(nodes);
     let mut threads = Vec::new();
-    if let Some(source) = source {
+    if let Some(upstream) = upstream {
         for node in nodes.values() {
-            let (node, source, stop) = (Arc::clone(node), source.clone(), Arc::clone(&stop));
-            let limits = (options.max_message, options.replicate_blobs);
-            threads.push(spawn("follow", move || following::run(&node, &source, limits, &stop))?);
+            let (node, upstream, stop) = (Arc::clone(node), upstream.clone(), Arc::clone(&stop));
+            let (bytes_max, blobs) = (options.max_message, options.replicate_blobs);
+            let follow = move || match upstream {
+                From::Ours(source) => following::run(&node, &source, (bytes_max, blobs), &stop),
+                From::Zrs(peer, version) => {
+                    following_zrs::run(&node, &peer, version, bytes_max, &stop);
+                }
+            };
+            threads.push(spawn("follow", follow)?);
         }
     }
     if let Some(door) = door {

@@ -16,6 +16,7 @@ mod stop;
 mod timeout;
 mod tls;
 mod zeo;
+mod zrs;
 
 use std::path::Path;
 

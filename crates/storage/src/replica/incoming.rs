@@ -111,33 +111,54 @@ impl Incoming {
     ///
     /// [`Failure::Storage`] if there is no space.
     pub fn end(&mut self, digest: Digest) -> Result<bool, Failure> {
-        let Open { tid, meta, records, blobs, room, bytes } =
-            self.open.take().ok_or_else(no_transaction)?;
+        let open = self.open.take().ok_or_else(no_transaction)?;
         let core = &self.core;
-        let promised_bytes = core.log.transaction_bytes(&meta, &records);
-        let transaction =
-            LogTransaction { tid, meta: &meta, records: &records, promised_bytes, digest: None };
         // Of what a pack has left, nobody can make the digest.
-        let is_given = tid <= core.packed_to() && core.replication.role() == Role::Copying;
-        let made = core.log.digest_after(self.last.digest, &transaction);
-        if !is_given && made != digest {
+        if open.tid <= core.packed_to() && core.replication.role() == Role::Copying {
+            return self.keep(open, digest, Some(digest)).map(|()| true);
+        }
+        if self.digest_after(&open) != digest {
             return Ok(false);
         }
+        self.keep(open, digest, None).map(|()| true)
+    }
+
+    /// The same, from somebody who has no digests.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Storage`] if there is no space.
+    pub fn end_unchecked(&mut self) -> Result<(), Failure> {
+        let open = self.open.take().ok_or_else(no_transaction)?;
+        let digest = self.digest_after(&open);
+        self.keep(open, digest, None)
+    }
+
+    fn digest_after(&self, open: &Open) -> Digest {
+        let Open { tid, meta, records, .. } = open;
+        let transaction =
+            LogTransaction { tid: *tid, meta, records, promised_bytes: 0, digest: None };
+        self.core.log.digest_after(self.last.digest, &transaction)
+    }
+
+    /// `given`: the digest that nobody can make.
+    fn keep(&mut self, open: Open, digest: Digest, given: Option<Digest>) -> Result<(), Failure> {
+        let Open { tid, meta, records, blobs, room, bytes } = open;
+        let core = &self.core;
+        let promised_bytes = core.log.transaction_bytes(&meta, &records);
         core.log.promise_blocking(promised_bytes)?;
         if let Some(oid) = records.iter().map(|record| record.oid).max() {
             core.oids.raise_above(oid);
         }
         let owner = Owner(core.owners.fetch_add(1, Ordering::Relaxed));
         let pending = Arc::new(Pending::received(owner, meta, room));
-        let (digest, asked) = (is_given.then_some(digest), Instant::now());
-        let finish = Finish { pending, records, blobs, promised_bytes, reply: None, digest, asked };
-        self.last = Position { tid, digest: made };
-        if let Some(digest) = digest {
-            self.last.digest = digest;
-        }
+        let (reply, asked) = (None, Instant::now());
+        let finish =
+            Finish { pending, records, blobs, promised_bytes, reply, digest: given, asked };
+        self.last = Position { tid, digest };
         self.bytes += bytes;
         self.whole.push(Committing { tid, finish });
-        Ok(true)
+        Ok(())
     }
 
     /// Bytes of data that are not applied.

@@ -207,6 +207,16 @@ impl Replica {
         Ok(next.map(|transaction| transaction.digest))
     }
 
+    /// The tid of the last transaction below `tid`; `None`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Storage`] for what cannot be read.
+    pub fn tid_before(&self, tid: Tid) -> Result<Option<Tid>, Failure> {
+        let before = self.0.log.follow(tid)?.cursor.previous()?;
+        Ok(before.map(|transaction| transaction.head.tid))
+    }
+
     /// Up to here revisions that are not current as of here may be gone.
     pub fn packed_to(&self) -> Tid {
         self.0.packed_to()
