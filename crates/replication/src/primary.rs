@@ -194,12 +194,17 @@ impl Link {
         let ours = Held { history: found.standing.history(), position: found.position };
         let theirs = Held { history: &hello.history, position: hello.position };
         let (tid, last) = (theirs.position.tid, ours.position.tid);
+        let behind = || {
+            let text = format!("this server follows another one and has got up to {last} yet");
+            refuse(Reason::Behind, text, None)
+        };
+        // Who has got into an epoch knows better what belongs to it than who has not yet.
+        if role == Role::Secondary && theirs.history.last() > ours.history.last() {
+            return behind();
+        }
         let common = match relate(ours, theirs, found.digest) {
             Relation::Prefix => return Ok(()),
-            Relation::Ahead if role == Role::Secondary => {
-                let text = format!("this server follows another one and has got up to {last} yet");
-                return refuse(Reason::Behind, text, None);
-            }
+            Relation::Ahead if role == Role::Secondary => return behind(),
             Relation::Ahead => Some(ours.position),
             Relation::Diverged { .. } if found.digest.is_none() && tid <= found.packed_to => {
                 let text = format!(

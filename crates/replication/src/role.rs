@@ -72,6 +72,9 @@ pub enum PromoteRefused {
         /// The epoch.
         heard: Epoch,
     },
+    /// It has followed nobody yet.
+    #[error("it has not got anything from a primary yet; promote another server, or insist")]
+    Empty,
     /// Somebody has said the last number that there is.
     #[error("epoch {highest} has the last number that there is, so none can come after it")]
     NoNumber {
@@ -164,6 +167,9 @@ impl Standing {
             && !insists
         {
             return Err(PromoteRefused::Lacks { heard });
+        }
+        if self.history.last().is_none() && !insists {
+            return Err(PromoteRefused::Empty);
         }
         let number = match self.highest() {
             None => 1,
@@ -302,6 +308,14 @@ mod tests {
         assert_eq!(restarted.role(), Role::Fenced { by: second });
         restarted.rejoin(Tid(9));
         assert_eq!((restarted.role(), restarted.highest()), (Role::Secondary, Some(second)));
+    }
+
+    #[test]
+    fn a_storage_that_has_followed_nobody_is_promoted_if_somebody_insists() {
+        let mut new = Standing::follow();
+        let position = Position::default();
+        assert_eq!(new.promote(position, [1; 16], false), Err(PromoteRefused::Empty));
+        assert!(new.promote(position, [1; 16], true).is_ok());
     }
 
     #[test]

@@ -119,9 +119,17 @@ fn who_has_more_than_a_primary_has_diverged_and_who_has_more_than_a_secondary_wa
     let told = answer(ahead(), found(None));
     let refused = refusal(&told);
     assert_eq!((refused.reason, refused.common), (Reason::Diverged, Some(at(100))));
-    let mut secondary = found(None);
-    secondary.standing.rejoin(Tid(100));
-    assert_eq!(refusal(&answer(ahead(), secondary)).reason, Reason::Behind);
+    let secondary = || {
+        let mut found = found(None);
+        found.standing.rejoin(Tid(100));
+        found
+    };
+    assert_eq!(refusal(&answer(ahead(), secondary())).reason, Reason::Behind);
+    // It has more than the beginning of the next epoch, which is not told to be set aside.
+    let mut with_tail = secondary();
+    assert!(with_tail.standing.hear(epoch(3)));
+    let next = hello(history(&[50, 90]), at(95));
+    assert_eq!(refusal(&answer(next, with_tail)).reason, Reason::Behind);
 }
 
 #[test]
