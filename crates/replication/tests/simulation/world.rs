@@ -121,9 +121,14 @@ impl World {
         let mut ids: Vec<NodeId> = (0..NODES).filter(|id| self.runs(*id)).collect();
         ids.shuffle(&mut self.rng);
         for id in ids {
+            let answers = self.checker.answers();
             let run = self.around(id, may_crash, |node, around| node.run(around));
             if let Err(Crashed) = run {
                 self.crash(id);
+            }
+            // What a former primary still answers must be what the present one has.
+            if self.checker.answers() > answers && id != self.primary {
+                self.judge(self.primary)?;
             }
             self.checker.look(id, &self.nodes[id])?;
         }
@@ -206,9 +211,11 @@ impl World {
         self.takeovers += 1;
         self.tell(|| format!("{best} takes over from {old} with {epoch}"));
         for id in rest.into_iter().filter(|id| *id != best) {
+            // An operator may forget that a server still follows the old primary.
+            let upstream = if self.rng.random_bool(0.3) { old } else { best };
             self.with(id, |node, around| {
                 node.hear(epoch, around);
-                node.follow(best, around);
+                node.follow(upstream, around);
             });
         }
         self.judge(best)
