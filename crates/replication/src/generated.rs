@@ -25,7 +25,7 @@ pub mod to_primary {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToSecondary {
     /// Exactly one is set.
-    #[prost(oneof = "to_secondary::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "to_secondary::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub body: ::core::option::Option<to_secondary::Body>,
 }
 /// Nested message and enum types in `ToSecondary`.
@@ -49,6 +49,8 @@ pub mod to_secondary {
         Alive(super::Alive),
         #[prost(message, tag = "8")]
         Refusal(super::Refusal),
+        #[prost(message, tag = "9")]
+        BlobGone(super::BlobGone),
     }
 }
 /// The first frame of a link.
@@ -94,7 +96,8 @@ pub struct Welcome {
     /// The last transaction that the primary has.
     #[prost(message, optional, tag = "3")]
     pub position: ::core::option::Option<Position>,
-    /// Up to where the primary is packed.
+    /// Up to where revisions may be missing in what the primary will send: a secondary that begins
+    /// with nothing is packed up to there, too, once it has all up to there.
     #[prost(fixed64, tag = "4")]
     pub packed_to: u64,
     /// Names the primary, for people and logs.
@@ -208,6 +211,13 @@ pub struct BlobEnd {
     /// Its length, which is that of all parts together.
     #[prost(uint64, tag = "1")]
     pub bytes: u64,
+}
+/// The last record has no blob any more: a later revision superseded it, and a pack dropped it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlobGone {
+    /// Whose.
+    #[prost(fixed64, tag = "1")]
+    pub oid: u64,
 }
 /// What follows is of a new epoch.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -49,6 +49,8 @@ pub enum ToSecondary {
         /// Its length.
         bytes: u64,
     },
+    /// There is none any more, since a pack has dropped it.
+    BlobGone(Oid),
     /// What follows is of a new epoch.
     EpochStarts(EpochStart),
     /// It is there.
@@ -89,7 +91,7 @@ pub struct Welcome {
     pub history: History,
     /// Its last transaction.
     pub position: Position,
-    /// Up to where it is packed.
+    /// Up to where revisions may be missing in what it sends.
     pub packed_to: Tid,
     /// Its name, for people.
     pub node: String,

@@ -62,6 +62,7 @@ impl Link {
                 stream.blob_read(part, actions);
                 Ok(())
             }),
+            Event::BlobGone => self.stream(|stream, actions| stream.blob_gone(actions)),
             Event::BlobFailed(text) => self.refuse(Reason::CannotServe, text),
             Event::Appended(head) => self.stream(|stream, _| {
                 stream.appended(head);

@@ -7,6 +7,8 @@ mod received;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use protocol::Tid;
+
 use crate::backoff::Backoff;
 use crate::epoch::{Epoch, EpochStart, History};
 use crate::item::Position;
@@ -239,7 +241,9 @@ impl Follower {
         self.theirs = welcome.history.last();
         self.hear(self.theirs);
         self.state = State::Follows;
-        self.actions.push_back(Action::Receive);
+        // What is there already is whole.
+        let packed_to = if ours == Tid::ZERO { welcome.packed_to } else { Tid::ZERO };
+        self.actions.push_back(Action::Receive { packed_to });
         let shared = self.history.shared(&welcome.history);
         if shared < self.history.starts().len() {
             // No transaction here is of these epochs, and what comes now is not, either.

@@ -54,6 +54,7 @@ impl Message for ToSecondary {
             Self::BlobStart(oid) => Body::BlobStart(wire::BlobStart { oid: oid.0 }),
             Self::BlobPart(data) => Body::BlobPart(wire::BlobPart { data: data.clone() }),
             Self::BlobEnd { bytes } => Body::BlobEnd(wire::BlobEnd { bytes: *bytes }),
+            Self::BlobGone(oid) => Body::BlobGone(wire::BlobGone { oid: oid.0 }),
             Self::EpochStarts(start) => {
                 Body::EpochStarts(wire::EpochStarts { start: Some(from_start(start)) })
             }
@@ -84,6 +85,7 @@ impl Message for ToSecondary {
             Some(Body::BlobStart(wire::BlobStart { oid })) => Self::BlobStart(Oid(oid)),
             Some(Body::BlobPart(wire::BlobPart { data })) => Self::BlobPart(data),
             Some(Body::BlobEnd(wire::BlobEnd { bytes })) => Self::BlobEnd { bytes },
+            Some(Body::BlobGone(wire::BlobGone { oid })) => Self::BlobGone(Oid(oid)),
             Some(Body::EpochStarts(wire::EpochStarts { start })) => {
                 Self::EpochStarts(to_start(start.ok_or_else(|| lacks("a start"))?)?)
             }

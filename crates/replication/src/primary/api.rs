@@ -49,6 +49,8 @@ pub enum Event {
     Fed(Fed),
     /// What [`Action::ReadBlob`] read; no bytes: the blob has ended.
     BlobRead(Bytes),
+    /// Same, if a pack has dropped it: before anything of it was read.
+    BlobGone,
     /// Same, if it cannot be read: what is wrong.
     BlobFailed(String),
     /// There is more in the log than before.
@@ -66,7 +68,8 @@ pub struct Found {
     pub standing: Standing,
     /// Its last transaction.
     pub position: Position,
-    /// Up to where it is packed.
+    /// Up to where revisions may be missing in what will be read after the tid that was asked for: to be
+    /// on the safe side, get ready to read first.
     pub packed_to: Tid,
     /// The digest of its transaction that was asked for; `None`: there is no such transaction.
     pub digest: Option<u64>,

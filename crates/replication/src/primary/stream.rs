@@ -34,9 +34,10 @@ enum Source {
     Log,
     /// The log has no more for now.
     Nothing,
+    /// So many bytes were read, or nobody knows yet whether it is there.
     Blob {
         oid: Oid,
-        offset: u64,
+        read: Option<u64>,
     },
 }
 
@@ -61,7 +62,10 @@ impl Stream {
         match self.source {
             Source::Log => Some(Action::Next),
             Source::Nothing => None,
-            Source::Blob { oid, offset } => Some(Action::ReadBlob { oid, tid: self.begun, offset }),
+            Source::Blob { oid, read } => {
+                let offset = read.unwrap_or_default();
+                Some(Action::ReadBlob { oid, tid: self.begun, offset })
+            }
         }
     }
 
@@ -101,16 +105,34 @@ impl Stream {
     }
 
     pub(super) fn blob_read(&mut self, part: Bytes, actions: &mut VecDeque<Action>) {
-        let Source::Blob { offset, .. } = &mut self.source else { return };
+        let Source::Blob { oid, read } = self.source else { return };
+        if read.is_none() {
+            actions.push_back(Action::Send(ToSecondary::BlobStart(oid)));
+        }
+        let bytes = read.unwrap_or_default();
         let message = if part.is_empty() {
-            let bytes = *offset;
             self.source = Source::Log;
             ToSecondary::BlobEnd { bytes }
         } else {
-            *offset += part.len() as u64;
+            self.source = Source::Blob { oid, read: Some(bytes + part.len() as u64) };
             ToSecondary::BlobPart(part)
         };
         actions.push_back(Action::Send(message));
+    }
+
+    pub(super) fn blob_gone(&mut self, actions: &mut VecDeque<Action>) -> Result<(), Refusal> {
+        match self.source {
+            Source::Blob { oid, read: None } => {
+                self.source = Source::Log;
+                actions.push_back(Action::Send(ToSecondary::BlobGone(oid)));
+                Ok(())
+            }
+            Source::Blob { oid, .. } => {
+                let text = format!("a pack has dropped the blob of {oid} while it was sent");
+                Err(Refusal::new(Reason::CannotServe, text, None))
+            }
+            Source::Log | Source::Nothing => Ok(()),
+        }
     }
 
     pub(super) fn ack(&mut self, tid: Tid, actions: &mut VecDeque<Action>) -> Result<(), Refusal> {
@@ -147,8 +169,7 @@ impl Stream {
         self.batch.push(item);
         if let Some(oid) = blob_of {
             self.flush(actions);
-            actions.push_back(Action::Send(ToSecondary::BlobStart(oid)));
-            self.source = Source::Blob { oid, offset: 0 };
+            self.source = Source::Blob { oid, read: None };
         }
     }
 

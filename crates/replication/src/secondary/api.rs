@@ -83,7 +83,11 @@ pub enum Action {
     /// Connect to the primary: [`Event::Connected`] or [`Event::Disconnected`].
     Connect,
     /// Get ready for transactions after the storage's position; forget what was taken and not applied.
-    Receive,
+    Receive {
+        /// Up to where revisions may be missing in what comes, if the storage has nothing yet: it
+        /// is whole once it has all up to there. Zero: none is missing.
+        packed_to: Tid,
+    },
     /// Send a message.
     Send(ToPrimary),
     /// Let the storage know that there is this epoch ([`Standing::hear`]), and save that.

@@ -58,6 +58,14 @@ impl Order {
         Ok(())
     }
 
+    pub(super) fn blob_gone(&mut self, oid: Oid) -> Result<(), Malformed> {
+        if self.place != Place::AwaitsBlob(oid) {
+            return Err(self.wrong("no blob"));
+        }
+        self.place = Place::Inside;
+        Ok(())
+    }
+
     pub(super) fn blob_part(&mut self, part: &[u8]) -> Result<(), Malformed> {
         let Place::InsideBlob { bytes } = &mut self.place else {
             return Err(self.wrong("a part of a blob"));

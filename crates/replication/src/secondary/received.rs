@@ -76,6 +76,8 @@ impl Received {
                 self.order.blob_end(bytes)?;
                 Action::BlobEnd
             }
+            // Its record goes without.
+            ToSecondary::BlobGone(oid) => return self.order.blob_gone(oid),
             ToSecondary::EpochStarts(start) => {
                 self.order.epoch_starts()?;
                 self.queue.push_back(Part::EpochStarts(start));

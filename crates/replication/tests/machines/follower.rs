@@ -68,7 +68,7 @@ fn welcome(history: History, position: Position) -> ToSecondary {
 fn following() -> Follower {
     let mut follower = greeted(Purpose::Follow);
     let welcome = welcome(history(&[50]), at(100));
-    assert_eq!(say(&mut follower, welcome), [Action::Receive]);
+    assert_eq!(say(&mut follower, welcome), [Action::Receive { packed_to: Tid::ZERO }]);
     follower
 }
 
@@ -147,7 +147,7 @@ fn an_epoch_that_the_primary_does_not_have_is_forgotten_before_anything_is_appli
     theirs.push(third).unwrap();
     let forget = Action::Adopt { history: history(&[]), start: None };
     let told = say(&mut follower, welcome(theirs, at(100)));
-    assert_eq!(told, [Action::Heard(epoch(3)), Action::Receive, forget]);
+    assert_eq!(told, [Action::Heard(epoch(3)), Action::Receive { packed_to: Tid::ZERO }, forget]);
     let items = [begin(41), end(41)];
     assert_eq!(say(&mut follower, batch(&items)), []);
     follower.handle(Event::Adopted, NOW);
@@ -190,7 +190,7 @@ fn an_epoch_heard_of_elsewhere_ends_a_link_to_a_lower_one() {
 fn a_higher_epoch_is_saved_before_anything_of_it_is_taken() {
     let mut follower = greeted(Purpose::Follow);
     let told = say(&mut follower, welcome(history(&[50, 60]), at(100)));
-    assert_eq!(told, [Action::Heard(epoch(3)), Action::Receive]);
+    assert_eq!(told, [Action::Heard(epoch(3)), Action::Receive { packed_to: Tid::ZERO }]);
 }
 
 #[test]
@@ -254,6 +254,31 @@ fn a_blob_is_handed_on_part_by_part() {
     assert_eq!(say(&mut follower, ToSecondary::BlobEnd { bytes: 4 }), [Action::BlobEnd]);
     let told = say(&mut follower, batch(&[end(41)]));
     assert_eq!(told, [take(&[end(41)]), Action::Apply]);
+}
+
+#[test]
+fn a_blob_that_a_pack_has_dropped_is_not_waited_for() {
+    let mut follower = following();
+    say(&mut follower, batch(&[begin(41), record(1, true)]));
+    assert_eq!(say(&mut follower, ToSecondary::BlobGone(Oid(1))), []);
+    let told = say(&mut follower, batch(&[end(41)]));
+    assert_eq!(told, [take(&[end(41)]), Action::Apply]);
+}
+
+#[test]
+fn only_a_copy_that_begins_with_nothing_is_told_what_may_be_missing() {
+    for (has, missing) in [(Position::default(), Tid(30)), (at(40), Tid::ZERO)] {
+        let mut follower = Follower::new(settings(Purpose::Follow), &Standing::follow(), has, NOW);
+        follower.poll(NOW);
+        follower.handle(Event::Connected, NOW);
+        follower.poll(NOW);
+        let ToSecondary::Welcome(welcome) = welcome(History::default(), at(100)) else {
+            panic!("a welcome")
+        };
+        let welcome = Welcome { packed_to: Tid(30), ..welcome };
+        let told = say(&mut follower, ToSecondary::Welcome(welcome));
+        assert_eq!(told, [Action::Receive { packed_to: missing }]);
+    }
 }
 
 #[test]

@@ -237,17 +237,28 @@ fn a_blob_comes_right_after_its_record() {
     link.handle(Event::Fed(Fed::Item(record(1, true))), seconds(0));
     let mut next = || link.poll(0, seconds(0)).unwrap();
     assert!(matches!(next(), Action::Send(ToSecondary::Batch(_))));
-    assert_eq!(next(), Action::Send(ToSecondary::BlobStart(Oid(1))));
     let read = |offset| Action::ReadBlob { oid: Oid(1), tid: Tid(60), offset };
     assert_eq!(next(), read(0));
     link.handle(Event::BlobRead(Bytes::from("blob")), seconds(0));
     let mut next = || link.poll(0, seconds(0)).unwrap();
+    assert_eq!(next(), Action::Send(ToSecondary::BlobStart(Oid(1))));
     assert_eq!(next(), Action::Send(ToSecondary::BlobPart(Bytes::from("blob"))));
     assert_eq!(next(), read(4));
     link.handle(Event::BlobRead(Bytes::new()), seconds(0));
     let mut next = || link.poll(0, seconds(0)).unwrap();
     assert_eq!(next(), Action::Send(ToSecondary::BlobEnd { bytes: 4 }));
     assert_eq!(next(), Action::Next);
+}
+
+#[test]
+fn a_blob_that_a_pack_has_dropped_is_told_in_its_place() {
+    let mut link = streaming();
+    feed(&mut link, &[begin(60)]);
+    link.handle(Event::Appended(Head::default()), seconds(0));
+    link.handle(Event::Fed(Fed::Item(record(0, true))), seconds(0));
+    link.handle(Event::BlobGone, seconds(0));
+    let told = feed(&mut link, &[]);
+    assert_eq!(told[1..], [Action::Send(ToSecondary::BlobGone(Oid(1)))]);
 }
 
 #[test]

@@ -101,6 +101,7 @@ fn to_secondary() -> Vec<(&'static str, ToSecondary)> {
         ("blob start", ToSecondary::BlobStart(Oid(7))),
         ("blob part", ToSecondary::BlobPart(Bytes::from("part"))),
         ("blob end", ToSecondary::BlobEnd { bytes: 4 }),
+        ("blob gone", ToSecondary::BlobGone(Oid(7))),
         ("epoch starts", ToSecondary::EpochStarts(EpochStart { epoch: EPOCH, base: POSITION })),
         ("primary alive", ToSecondary::Alive(head)),
         ("primary refuses", ToSecondary::Refusal(refusal())),

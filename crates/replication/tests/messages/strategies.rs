@@ -29,6 +29,7 @@ pub(crate) fn to_secondary() -> impl Strategy<Value = ToSecondary> {
         any::<u64>().prop_map(|oid| ToSecondary::BlobStart(Oid(oid))),
         data().prop_map(ToSecondary::BlobPart),
         any::<u64>().prop_map(|bytes| ToSecondary::BlobEnd { bytes }),
+        any::<u64>().prop_map(|oid| ToSecondary::BlobGone(Oid(oid))),
         start().prop_map(ToSecondary::EpochStarts),
         (position(), any::<u64>(), any::<u64>()).prop_map(|(position, clock_us, backlog_bytes)| {
             let clock = Duration::from_micros(clock_us);

@@ -87,7 +87,7 @@ impl Node {
                     machine.handle(Event::Connected, now);
                 }
             }
-            Action::Receive => self.store.receive(),
+            Action::Receive { .. } => self.store.receive(),
             Action::Send(message) => {
                 send(around, conn.expect("it is connected"), End::Client, &message);
             }
