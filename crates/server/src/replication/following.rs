@@ -49,7 +49,6 @@ pub(super) fn run(node: &Arc<Node>, source: &Source, limits: (usize, bool), stop
         follower,
         channel: None,
         incoming: None,
-        packed_to: Tid::ZERO,
         tid: Tid::ZERO,
         upload: None,
     };
@@ -66,8 +65,6 @@ struct Following<'a> {
     follower: Follower,
     channel: Option<Channel>,
     incoming: Option<Incoming>,
-    /// Up to here the primary is packed, as it has said.
-    packed_to: Tid,
     /// Of the transaction that is coming.
     tid: Tid,
     upload: Option<(Oid, Upload)>,
@@ -125,7 +122,6 @@ impl Following<'_> {
                 Ok(None) => return Ok(()),
                 Ok(Some(message)) => {
                     if let ToSecondary::Welcome(welcome) = &message {
-                        self.packed_to = welcome.packed_to;
                         let (node, software) = (&welcome.node, &welcome.software);
                         info!(node, software, "{} answers", self.peer);
                     }
@@ -158,7 +154,9 @@ impl Following<'_> {
                 }
                 None
             }
-            Action::Receive => self.receive().err().map(|failure| failed(&failure)),
+            Action::Receive { packed_to } => {
+                self.receive(packed_to).err().map(|failure| failed(&failure))
+            }
             Action::Take(items) => self.take(items),
             Action::BlobStart(oid) => match self.node.replica.upload() {
                 Ok(upload) => {
@@ -203,10 +201,10 @@ impl Following<'_> {
     }
 
     /// Gets ready for what comes after what is here.
-    fn receive(&mut self) -> Result<(), Failure> {
+    fn receive(&mut self, packed_to: Tid) -> Result<(), Failure> {
         let replica = &self.node.replica;
-        if self.packed_to > Tid::ZERO && replica.position().tid == Tid::ZERO {
-            replica.begin_copy(self.packed_to)?;
+        if packed_to > Tid::ZERO && replica.position().tid == Tid::ZERO {
+            replica.begin_copy(packed_to)?;
         }
         self.upload = None;
         self.incoming = Some(replica.incoming());

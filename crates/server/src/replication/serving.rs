@@ -311,24 +311,21 @@ impl Serving<'_> {
         let Some(followed) = &mut self.followed else {
             return Event::BlobFailed("nothing is followed".to_owned());
         };
-        let mut read = || -> Result<Bytes, String> {
+        let mut read = || -> Result<Option<Bytes>, String> {
             let known = followed.blob.take().filter(|(of, at, _)| (*of, *at) == (oid, tid));
-            let file = match known {
-                Some((_, _, file)) => file,
-                None => followed
-                    .node
-                    .replica
-                    .blob(oid, tid)
-                    .map_err(|failure| failure.to_string())?
-                    .ok_or_else(|| format!("the blob of object {oid} as of {tid} was packed"))?,
+            let opened = match known {
+                Some((_, _, file)) => Some(file),
+                None => followed.node.replica.blob(oid, tid).map_err(|error| error.to_string())?,
             };
+            let Some(file) = opened else { return Ok(None) };
             let left = file.len().saturating_sub(offset).min(BLOB_PART_BYTES as u64);
             let part = file.read(offset, left as usize)?;
             followed.blob = Some((oid, tid, file));
-            Ok(part)
+            Ok(Some(part))
         };
         match read() {
-            Ok(part) => Event::BlobRead(part),
+            Ok(Some(part)) => Event::BlobRead(part),
+            Ok(None) => Event::BlobGone,
             Err(text) => {
                 warn!(peer = self.peer, "a secondary cannot be given a blob: {text}");
                 Event::BlobFailed(text)
