@@ -1,5 +1,8 @@
 //! A server that follows a primary of zc.zrs, whose part recorded sessions play.
 
+// What was recorded has a known form.
+#![allow(clippy::indexing_slicing)]
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
