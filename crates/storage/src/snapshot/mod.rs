@@ -22,7 +22,8 @@ use protocol::{Failure, Oid, Tid, TransactionHead, TransactionRecord};
 use crate::blobs;
 use crate::directory::{Content, FORMAT};
 use crate::disk::{Disk, FrozenDisk};
-use crate::log::read::RecordCursor;
+use crate::log::Digest;
+use crate::log::read::{LoggedTransaction, RecordCursor};
 use crate::log::segments::{LogView, ViewCursor};
 use crate::open::{OpenError, Options};
 
@@ -134,6 +135,8 @@ pub struct Transaction {
     pub head: TransactionHead,
     /// What it takes in the log.
     pub bytes: u64,
+    /// Over it as it was committed, and all before it.
+    pub digest: Digest,
     /// The segment that it is in.
     pub path: PathBuf,
     /// Where it begins there.
@@ -152,8 +155,24 @@ impl Transactions {
             while records.skip()?.is_some() {}
         }
         let Some((transaction, path, offset)) = self.cursor.next()? else { return Ok(None) };
-        self.records = Some(transaction.records);
-        Ok(Some(Transaction { head: transaction.head, bytes: transaction.bytes, path, offset }))
+        let LoggedTransaction { head, bytes, digest, records } = transaction;
+        self.records = Some(records);
+        Ok(Some(Transaction { head, bytes, digest, path, offset }))
+    }
+
+    /// Whose all records of the transaction are, in their order; 8 bytes of memory for each.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::next`].
+    pub fn oids(&self) -> Result<Vec<Oid>, Failure> {
+        let Some(records) = &self.records else { return Ok(Vec::new()) };
+        let mut records = records.again();
+        let mut oids = Vec::new();
+        while let Some(oid) = records.skip()? {
+            oids.push(oid);
+        }
+        Ok(oids)
     }
 
     /// The next record of the transaction.
