@@ -10,6 +10,7 @@
 
 mod cmd;
 mod copy;
+mod histories;
 mod interrupt;
 mod pack_status;
 mod progress;

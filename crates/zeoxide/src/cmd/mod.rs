@@ -13,4 +13,5 @@ pub(crate) mod restore;
 pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod verify;
+mod verify_against;
 mod verify_storage;

@@ -1,4 +1,5 @@
-//! `zeoxide verify`: reads all of a file; for storages see `verify_storage`.
+//! `zeoxide verify`: reads all of a file; for storages see `verify_storage`, for two of them
+//! `verify_against`.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -24,6 +25,11 @@ use crate::text::{size, time};
 /// Of a Data.fs checked are lengths, statuses, the order of transactions, and all pointers: to transactions, to
 /// data, and from each record to the object's previous one. Data have no checksums in a Data.fs.
 /// What a crash has left at the end is told, but is not wrong: FileStorage cuts it off.
+///
+/// With --against, two storages are compared in place of that, transaction by transaction: a primary
+/// and its secondary, or a storage and its copy, also while servers use them. Each may be packed by
+/// itself: what one has packed away is no difference. Exit status 1 if they differ, or if one is behind the
+/// other (but see --allow-behind).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// A storage's directory or a Data.fs, which may be in use
@@ -35,6 +41,16 @@ pub(crate) struct Options {
     /// Threads that read a storage; by default as many as there are cores
     #[arg(long, value_name = "N")]
     pub(super) jobs: Option<NonZeroUsize>,
+    /// Compare the storage DIR with the one in this directory
+    #[arg(long, value_name = "DIR2", conflicts_with = "jobs")]
+    pub(super) against: Option<PathBuf>,
+    /// The blob directory of DIR2: blobs are compared byte for byte
+    #[arg(long, value_name = "DIR", requires = "against", requires = "blobs")]
+    pub(super) against_blobs: Option<PathBuf>,
+    /// Exit with status 0 if one storage has all that the other one has, and only ends earlier, as
+    /// a secondary does that has not got the newest transactions yet
+    #[arg(long, requires = "against")]
+    pub(super) allow_behind: bool,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -64,6 +80,9 @@ struct Findings {
 
 pub(crate) fn run(options: &Options) -> Result<End> {
     let interrupt = Interrupt::catch()?;
+    if let Some(against) = &options.against {
+        return super::verify_against::run(options, against, &interrupt);
+    }
     if options.file.is_dir() {
         return super::verify_storage::run(options, &interrupt);
     }

@@ -1,6 +1,7 @@
 //! The binary, as it is used.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod against;
 mod fake;
 mod files;
 mod pack;
