@@ -105,13 +105,13 @@ pub struct Options {
     /// Let secondaries follow the storages here: servers that were given --replicate-from with this
     /// address. Port 0 picks a free port
     #[arg(long, value_name = "repl://HOST:PORT", help_heading = "Replication")]
-    pub replicate_to: Option<Peer>,
+    pub(crate) replicate_to: Option<Peer>,
 
     /// Be a secondary: follow the storages of the same names there, and serve them read-only.
     /// zrs://HOST:PORT follows a primary of zc.zrs (zrs2.0://HOST:PORT an old one, without blobs),
     /// which has one storage
     #[arg(long, value_name = "repl://HOST:PORT", help_heading = "Replication")]
-    pub replicate_from: Option<Upstream>,
+    pub(crate) replicate_from: Option<Upstream>,
 
     /// Answer a commit when so many secondaries have synced it, too. Nobody sees it before
     #[arg(

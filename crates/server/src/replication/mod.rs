@@ -31,7 +31,7 @@ use serving::Door;
 
 pub(crate) use figures::Report;
 use peer::Source;
-pub use peer::{Peer, Upstream};
+pub(crate) use peer::{Peer, Upstream};
 
 /// Whether it ends, and who has to hear of it.
 #[derive(Debug, Default)]

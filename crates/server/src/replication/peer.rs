@@ -19,12 +19,12 @@ use crate::tls;
 
 /// `repl://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub(crate) struct Peer {
     pub(super) scheme: &'static str,
     /// A name or an address.
-    pub host: String,
+    pub(crate) host: String,
     /// 0, of a listener: the system picks one.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 impl FromStr for Peer {
@@ -71,7 +71,7 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whom a server can follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Upstream {
+pub(crate) enum Upstream {
     /// `repl://HOST:PORT`: a server of ours.
     Ours(Peer),
     /// `zrs://HOST:PORT`, or `zrs2.0://HOST:PORT` for a primary that does not know blobs: one of zc.zrs.
