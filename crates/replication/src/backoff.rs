@@ -26,9 +26,9 @@ impl Backoff {
 }
 
 /// The first wait, without its jitter.
-pub(crate) const FIRST: Duration = Duration::from_millis(200);
+pub const FIRST: Duration = Duration::from_millis(200);
 /// The longest wait.
-pub(crate) const LONGEST: Duration = Duration::from_secs(10);
+pub const LONGEST: Duration = Duration::from_secs(10);
 /// After so many the longest wait is reached.
 const DOUBLINGS: u32 = 6;
 

@@ -12,7 +12,7 @@
 //! [`primary`] and [`secondary`].
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-mod backoff;
+pub mod backoff;
 pub mod epoch;
 pub mod frame;
 pub mod gate;
