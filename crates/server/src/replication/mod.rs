@@ -156,9 +156,9 @@ pub(crate) fn start(
         }
     }
     if let Some(door) = door {
-        let (stop, bytes_max) = (Arc::clone(&stop), options.max_message);
+        let stop = Arc::clone(&stop);
         let nodes = Arc::clone(&nodes);
-        threads.push(spawn("replicate", move || door.serve(&nodes, bytes_max, &stop))?);
+        threads.push(spawn("replicate", move || door.serve(&nodes, &stop))?);
     }
     Ok(Replication { nodes, stop, threads })
 }

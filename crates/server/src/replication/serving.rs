@@ -3,12 +3,13 @@
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use protocol::{Oid, Tid};
-use replication::limits::{ALIVE_INTERVAL, BLOB_PART_BYTES};
+use replication::limits::{ALIVE_INTERVAL, BLOB_PART_BYTES, SMALL_FRAME_BYTES_MAX};
 use replication::primary::{Action, Event, Fed, Found, Link, Now, Settings};
 use replication::{Head, Item, Reason, Record, Refusal};
 use rustix::event::{PollFd, PollFlags};
@@ -16,7 +17,7 @@ use rustls::{ServerConfig, ServerConnection};
 use socket2::Socket;
 use storage::replica::{Feed, Step};
 use storage::{BlobFile, Clock as _, SystemClock, Wake};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::channel::{Bell, Channel};
 use super::node::{Change, Node};
@@ -44,7 +45,7 @@ impl Door {
     }
 
     /// Accepts secondaries until the server stops, and then waits for the end of all of them.
-    pub(super) fn serve(&self, nodes: &Arc<Nodes>, message_bytes_max: usize, stop: &Arc<Stop>) {
+    pub(super) fn serve(&self, nodes: &Arc<Nodes>, stop: &Arc<Stop>) {
         let bell = match Bell::new() {
             Ok(bell) => bell,
             Err(error) => return warn!("cannot accept secondaries: {error}"),
@@ -54,22 +55,26 @@ impl Door {
         while !stop.is_stopping() {
             match self.socket.accept() {
                 Ok((socket, address)) => {
+                    threads.retain(|thread: &JoinHandle<()>| !thread.is_finished());
+                    if threads.len() >= LINKS_MAX {
+                        warn!("there are {LINKS_MAX} links to secondaries: one more is closed");
+                        continue;
+                    }
                     let peer = crate::listen::peer_name(&address);
                     let (nodes, stop) = (Arc::clone(nodes), Arc::clone(stop));
                     let tls = self.tls.clone();
                     let serve = move || {
-                        let channel = channel(socket, tls, message_bytes_max);
+                        let channel = channel(socket, tls);
                         let served =
                             channel.and_then(|channel| serve(channel, &peer, &nodes, &stop));
                         if let Err(error) = served {
-                            info!(peer, "the link to a secondary has ended: {error}");
+                            warn!(peer, "cannot serve a secondary: {error}");
                         }
                     };
                     match super::spawn("link", serve) {
                         Ok(thread) => threads.push(thread),
                         Err(error) => warn!("cannot start the thread of a link: {error}"),
                     }
-                    threads.retain(|thread| !thread.is_finished());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let socket = PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN);
@@ -92,16 +97,15 @@ impl Door {
     }
 }
 
+/// Each is a thread. Far more than secondaries that anybody has.
+const LINKS_MAX: usize = 256;
+
 /// A pause after what may go on failing, such as a want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-fn channel(
-    socket: Socket,
-    tls: Option<Arc<ServerConfig>>,
-    message_bytes_max: usize,
-) -> io::Result<Channel> {
+fn channel(socket: Socket, tls: Option<Arc<ServerConfig>>) -> io::Result<Channel> {
     let tls = tls.map(ServerConnection::new).transpose().map_err(io::Error::other)?;
-    Channel::new(socket, tls.map(Into::into), message_bytes_max)
+    Channel::new(socket, tls.map(Into::into), SMALL_FRAME_BYTES_MAX)
 }
 
 fn serve(channel: Channel, peer: &str, nodes: &Nodes, stop: &Stop) -> io::Result<()> {
@@ -111,7 +115,16 @@ fn serve(channel: Channel, peer: &str, nodes: &Nodes, stop: &Stop) -> io::Result
         Settings { node: super::host_name(), software: software(), alive_interval: ALIVE_INTERVAL };
     let began = Instant::now();
     let link = Link::new(settings, now(began));
-    Serving { peer, nodes, bell, began, link, channel, followed: None }.run(stop)
+    let mut serving = Serving { peer, nodes, bell, began, link, channel, followed: None };
+    if let Err(error) = serving.run(stop) {
+        if serving.followed.is_some() {
+            info!(peer, "the link to a secondary has ended: {error}");
+        } else {
+            // A health check, or whoever looks what is here.
+            debug!(peer, "a connection to the port for secondaries has ended: {error}");
+        }
+    }
+    Ok(())
 }
 
 fn now(began: Instant) -> Now {
@@ -149,7 +162,7 @@ impl Drop for Followed {
 }
 
 impl Serving<'_> {
-    fn run(mut self, stop: &Stop) -> io::Result<()> {
+    fn run(&mut self, stop: &Stop) -> io::Result<()> {
         let mut is_told = false;
         loop {
             while let Some(action) = self.link.poll(self.channel.unsent(), now(self.began)) {
