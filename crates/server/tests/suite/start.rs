@@ -53,7 +53,13 @@ fn the_default_storage_is_a_directory_that_is_created_and_opened_again() {
 fn a_wrong_command_line_is_one_line() {
     let directory = tempfile::tempdir().unwrap();
     for (arguments, why) in [
-        (&["--replicate-to=x"][..], "unexpected argument '--replicate-to'"),
+        (&["--lease=x"][..], "unexpected argument '--lease'"),
+        (&["--replicate-to=x"], "write repl://HOST:PORT"),
+        (&["--replicate-from=zrs://x"], "write zrs://HOST:PORT"),
+        (&["--sync-replicas=1"], "--replicate-to <repl://HOST:PORT>"),
+        (&["--replicate-ca=x"], "--replicate-from <repl://HOST:PORT>"),
+        (&["--replicate-from=repl://h:1", "--replicate-ca=x"], "cannot read x: No such file"),
+        (&["--replicate-to=repl://no.invalid:1"], "unknown host"),
         (&["--tls-key=x"], "--tls-cert"),
         (&["--tls-cert=x"], "cannot read x: No such file"),
         (&["extra"], "unexpected argument 'extra'"),
